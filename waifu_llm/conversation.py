@@ -1,0 +1,90 @@
+"""What a conversation is made of: the values that every room passes on.
+
+They are typed and bounded here, so that a value which exists is a value that may be used.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+Role = Literal["system", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "interrupt", "error"]
+NamesMode = Literal["auto", "field", "prefix", "drop"]
+
+Text = Annotated[str, Meta(min_length=1, max_length=512)]
+
+
+class Image(Struct, frozen=True):
+    """A picture, base64 in `data`."""
+
+    mime: Text
+    data: str
+
+
+class ToolCall(Struct, frozen=True):
+    """A call that the model asks for; `arguments` is JSON as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Message(Struct, frozen=True, omit_defaults=True):
+    """One turn. `name` is who speaks, where several people share a role."""
+
+    role: Role
+    content: str | None = None
+    name: str | None = None
+    images: list[Image] | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.role == "tool" and self.tool_call_id is None:
+            raise ValueError("A `tool` message needs `tool_call_id`: the call that it answers")
+        if self.content is None and not self.tool_calls:
+            raise ValueError("Missing `content`: a string is needed")
+
+
+class Penalties(Struct, frozen=True, omit_defaults=True):
+    """How strongly the model is kept from saying things again."""
+
+    presence: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    frequency: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    repetition: Annotated[float, Meta(ge=0, le=10)] | None = None
+
+
+class Params(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How to answer. All but the model may be left out; null is the same as left out."""
+
+    model_id: Text
+    character_name: Annotated[str, Meta(max_length=512)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=5)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    seed: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+    penalties: Penalties | None = None
+    max_output_length: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    stop_tokens: Annotated[list[Text], Meta(max_length=64)] | None = None
+    response_format: dict[str, Any] | None = None
+    tools: Annotated[list[dict[str, Any]], Meta(max_length=512)] | None = None
+    reasoning: Literal["drop", "send"] | None = None
+    extra: dict[str, Any] | None = None
+    timeout_ms: Annotated[int, Meta(ge=1, le=86_400_000)] | None = None
+    names: NamesMode | None = None
+
+
+class Usage(Struct, frozen=True, omit_defaults=True):
+    """Tokens as the provider counted them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class Timing(Struct, frozen=True):
+    """Where the time of one request went, in milliseconds since it was acknowledged."""
+
+    queued_ms: float
+    first_token_ms: float | None
+    total_ms: float

@@ -1,0 +1,239 @@
+"""Every message that a client may send, typed: bytes in, objects out. No I/O, no async.
+
+`decode` is the only way in. It either returns one of the structs below, in bounds and of the
+right types, or raises Malformed, which says what is wrong, where, and what to answer it as.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import accumulate
+from typing import Annotated, get_args
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from waifu_llm.conversation import Message, NamesMode, Params, Role, Text
+from waifu_llm.errors import (
+    InvalidMessage,
+    InvalidModel,
+    InvalidPrompt,
+    InvalidProvider,
+    WaifuError,
+)
+
+PROTOCOL_VERSION = 1
+MAX_DEPTH = 32
+MAX_CONTAINERS = 100_000
+
+RequestId = Annotated[str, Meta(max_length=512)]
+
+
+class ClientMessage(Struct, tag_field="type", kw_only=True):
+    """What all messages share. An id is echoed in every answer to the message that gave it."""
+
+    unique_request_id: RequestId | None = None
+
+    @property
+    def type(self) -> str:
+        return str(self.__struct_config__.tag)
+
+
+class NamesProvider(ClientMessage):
+    """A message that names a provider: `provider`, or `llm` in the older spelling."""
+
+    provider: Text | None = None
+    llm: Text | None = None
+
+    @property
+    def provider_name(self) -> str | None:
+        return self.provider or self.llm
+
+
+class Hello(ClientMessage, tag="hello"):
+    """Introduces a client: how a browser brings its token, and how errors come as words."""
+
+    protocol: Annotated[int, Meta(ge=1, le=1_000_000)] | None = PROTOCOL_VERSION
+    client: Annotated[str, Meta(max_length=512)] | None = None
+    token: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.protocol is None:
+            self.protocol = PROTOCOL_VERSION
+
+
+class GetProviders(ClientMessage, tag="get_providers"):
+    """Asks which providers can be loaded."""
+
+
+class GetModels(NamesProvider, tag="get_models"):
+    """Asks which models a loaded provider has."""
+
+
+class Load(NamesProvider, tag="load"):
+    """Makes a provider ready, with these settings, for this connection."""
+
+    api_key: str | None = None
+    base_url: str | None = None
+    preload_model_id: str | None = None
+    settings: dict[str, str | int | float | bool | None] | None = None
+    alias: Text | None = field(default=None, name="as")
+    progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.provider_name is None:
+            raise ValueError("Missing `provider`: the name of what to load")
+
+
+class Unload(NamesProvider, tag="unload"):
+    """Gives back what this connection loaded."""
+
+
+class Generate(NamesProvider, tag="generate", kw_only=True):
+    """Asks for an answer to these messages, and to nothing that was said before."""
+
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=10_000)]
+    params: Params
+    stream: bool | None = None
+    session: Text | None = None
+
+    def __post_init__(self) -> None:
+        if self.unique_request_id is None:
+            raise ValueError("Missing `unique_request_id`: the answer carries it")
+
+    @property
+    def id(self) -> str:
+        assert self.unique_request_id is not None
+        return self.unique_request_id
+
+
+class Interrupt(ClientMessage, tag="interrupt"):
+    """Silences what runs: all of this connection, or one `target`, or all of a `session`."""
+
+    target: RequestId | None = None
+    session: Text | None = None
+
+
+class Status(ClientMessage, tag="status"):
+    """Asks what is loaded, running and waiting."""
+
+
+class Close(ClientMessage, tag="close"):
+    """Shuts the whole module down, for everyone."""
+
+
+AnyMessage = (
+    Hello | GetProviders | GetModels | Load | Unload | Generate | Interrupt | Status | Close
+)
+MESSAGES: tuple[type[ClientMessage], ...] = get_args(AnyMessage)
+TYPES = [str(kind.__struct_config__.tag) for kind in MESSAGES]
+
+
+class About(Struct):
+    """As much of a malformed message as is needed to answer it: what cannot be read is left out."""
+
+    type: str | None = None
+    unique_request_id: str | None = None
+    stream: bool = False
+    provider: str | None = None
+    llm: str | None = None
+
+
+class Malformed(Exception):
+    """A message that breaks the protocol: `error` is for the client, `about` says what it was."""
+
+    def __init__(self, error: WaifuError, about: About) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.about = about
+
+
+_decode_message = msgspec.json.Decoder(AnyMessage).decode
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def decode(data: bytes, limit: int) -> AnyMessage:
+    """Read one message of at most `limit` bytes.
+
+    Raises:
+        Malformed: For whatever is not a message of the protocol. No other exception leaves.
+    """
+    try:
+        _check_size(data, limit)
+        message: AnyMessage = _decode_message(data)
+        return message
+    except msgspec.ValidationError as exc:
+        about = read_about(data)
+        raise Malformed(_explain(str(exc), about), about) from None
+    except InvalidMessage as exc:
+        raise Malformed(exc, read_about(data)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise Malformed(InvalidMessage(f"This is not JSON: {exc}."), read_about(data)) from None
+
+
+_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)  # one that never ends, too
+_NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
+_STEP: Callable[[int], int] = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}.__getitem__
+
+
+def _check_size(data: bytes, limit: int) -> None:
+    """Refuse what would cost more to read than a message may, before it is read."""
+    if len(data) > limit:
+        raise InvalidMessage(f"A message of {len(data)} bytes; at most {limit} are taken.")
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return
+    brackets = _STRINGS.sub(b"", data).translate(None, _NOT_BRACKETS)
+    if len(brackets) > 2 * MAX_CONTAINERS:
+        raise InvalidMessage(f"More than {MAX_CONTAINERS} objects and arrays in one message.")
+    if max(accumulate(map(_STEP, brackets)), default=0) > MAX_DEPTH:
+        raise InvalidMessage(f"Objects and arrays are nested more than {MAX_DEPTH} deep.")
+
+
+def read_about(data: bytes) -> About:
+    """Field by field, so that one that is wrong costs no other."""
+    about = About()
+    try:
+        fields = _decode_object(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return about
+    for name in About.__struct_fields__:
+        kind = bool if name == "stream" else str
+        try:
+            setattr(about, name, msgspec.json.decode(fields[name], type=kind))
+        except (KeyError, msgspec.DecodeError, UnicodeDecodeError):
+            continue
+    return about
+
+
+_AT = re.compile(r"^(?P<what>.*) - at `\$\.?(?P<where>.*?)`$", re.DOTALL)
+_MISSING = re.compile(r"(?:required field|^Missing) `(?P<name>\w+)`")
+_WORDS = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+_CHOICES = {"role": get_args(Role), "names": get_args(NamesMode), "reasoning": ("drop", "send")}
+
+
+def _explain(text: str, about: About) -> WaifuError:
+    """Say it in the words of JSON, name the place, and choose the error that a client acts on."""
+    match = _AT.match(text)
+    what, where = (match["what"], match["where"]) if match else (text, "")
+    if where == "type" and about.type is not None:
+        known = ", ".join(TYPES)
+        return InvalidMessage(f"There is no message of the type `{about.type}`. Known: {known}.")
+    for python, json in _WORDS.items() if what.startswith("Expected") else ():
+        what = re.sub(rf"\b{python}\b", json, what)
+    if choices := _CHOICES.get(where.rpartition(".")[2]):
+        what = f"{what}; it is one of {', '.join(choices)}"
+    missing = _MISSING.search(what)
+    place = ".".join(part for part in (where, missing["name"] if missing else "") if part)
+    message = f"{what}, in `{where}`." if where else f"{what}."
+    return _kind_of(place)(message)
+
+
+def _kind_of(place: str) -> type[WaifuError]:
+    if place.startswith("messages"):
+        return InvalidPrompt
+    if place == "params.model_id":
+        return InvalidModel
+    if place in ("provider", "llm"):
+        return InvalidProvider
+    return InvalidMessage
