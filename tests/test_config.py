@@ -1,0 +1,204 @@
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from waifu_llm.config import Config, ConfigError, resolve, settings
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "waifu-llm.toml"
+
+
+def variable(name):
+    return f"WAIFU_LLM_{name.upper()}"
+
+
+def sample(each):
+    """Another value than the default, as it is and as text."""
+    if isinstance(each.default, bool):
+        return not each.default, str(not each.default).lower()
+    if isinstance(each.default, tuple):
+        return ("a", "b"), "a, b"
+    if "choices" in each.metadata:
+        return (each.metadata["choices"][0],) * 2
+    if isinstance(each.default, str):
+        return "other", "other"
+    return each.default + 1, str(each.default + 1)
+
+
+ALL = pytest.mark.parametrize("each", settings(), ids=lambda each: each.name)
+
+
+@ALL
+def test_every_setting_has_a_default_and_a_help(each, file):
+    config = resolve({}, {}, file)
+    assert getattr(config, each.name) == each.default
+    assert config.source(each.name) == "default"
+    assert each.metadata["help"].endswith(".")
+
+
+@ALL
+def test_every_setting_has_a_flag_a_variable_and_a_key(each, file):
+    value, text = sample(each)
+    flag = f"--{each.name.replace('_', '-')}"
+    key = f"{each.name} = {list(value) if isinstance(value, tuple) else toml(value)}"
+    file.write_text(key)
+    for flags, environ, source in [
+        ({each.name: value}, {}, flag),
+        ({each.name: text}, {}, flag),
+        ({}, {variable(each.name): text}, variable(each.name)),
+        ({}, {}, str(file)),
+    ]:
+        config = resolve(flags, environ, file)
+        assert (getattr(config, each.name), config.source(each.name)) == (value, source)
+
+
+def toml(value):
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def test_the_first_of_flag_variable_file_and_default_holds(file):
+    file.write_text("port = 3")
+    environ = {"WAIFU_LLM_PORT": "2"}
+    assert resolve({"port": 1}, environ, file).port == 1
+    assert resolve({"port": None}, environ, file).port == 2
+    assert resolve({}, {}, file).port == 3
+    file.unlink()
+    assert resolve({}, {}, file).port == 7562
+
+
+@pytest.mark.parametrize("text", ["0", "false", "no", "off", "FALSE"])
+def test_a_flag_that_says_no_overrules_a_file_that_says_yes(text, file):
+    file.write_text("auto_install = true")
+    assert resolve({"auto_install": False}, {}, file).auto_install is False
+    assert resolve({}, {"WAIFU_LLM_AUTO_INSTALL": text}, file).auto_install is False
+
+
+@pytest.mark.parametrize("text", ["1", "true", "yes", "on", "True"])
+def test_yes_is_said_in_many_ways(text, file):
+    assert resolve({}, {"WAIFU_LLM_REQUIRE_TOKEN": text}, file).require_token is True
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("", ()), ("a", ("a",)), (" a ,, b,", ("a", "b")), (["a"], ("a",))]
+)
+def test_a_list_is_parted_at_commas(text, value, file):
+    assert resolve({"allowed_origins": text}, {}, file).allowed_origins == value
+
+
+def test_a_whole_number_will_do_for_a_number(file):
+    file.write_text("idle_seconds = 5")
+    assert resolve({}, {}, file).idle_seconds == 5.0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("port", "many", "a whole number"),
+        ("port", "3.5", "a whole number"),
+        ("port", "", "a whole number"),
+        ("idle_seconds", "long", "a number"),
+        ("auto_install", "maybe", "true or false"),
+        ("port", "-1", "0 or more"),
+        ("max_message_bytes", "1023", "1024 or more"),
+        ("idle_seconds", "-0.1", "0 or more"),
+        ("idle_seconds", "nan", ""),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_setting_and_its_source(name, value, wanted, file):
+    for flags, environ, source in [
+        ({name: value}, {}, f"--{name.replace('_', '-')}"),
+        ({}, {variable(name): value}, variable(name)),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            resolve(flags, environ, file)
+        message = str(caught.value)
+        assert message.startswith(f"`{name}` (from {source}) should be {wanted}")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "port = true",
+        'port = "many"',
+        "port = 3.5",
+        "port = [1]",
+        "host = 5",
+        "host = true",
+        "auto_install = 2",
+        'idle_seconds = "long"',
+        "idle_seconds = nan",
+        "allowed_origins = 5",
+        "allowed_origins = true",
+        "allowed_origins = [1]",
+        "allowed_origins = {a = 1}",
+    ],
+)
+def test_a_wrong_value_in_the_file_is_refused_with_its_name_and_the_file(line, file):
+    file.write_text(line)
+    with pytest.raises(ConfigError) as caught:
+        resolve({}, {}, file)
+    name = line.partition(" ")[0]
+    assert str(caught.value).startswith(f"`{name}` (from {file}) should be ")
+
+
+def test_the_lowest_value_that_can_be_is_taken(file):
+    assert resolve({"port": 0, "max_connections": 1}, {}, file).max_connections == 1
+
+
+def test_a_key_that_nobody_knows_is_refused(file):
+    file.write_text("prot = 1")
+    with pytest.raises(ConfigError, match="no setting `prot`") as caught:
+        resolve({}, {}, file)
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["sources", "source"])
+def test_what_is_no_setting_cannot_be_set(name, file):
+    file.write_text(f"{name} = {{}}")
+    with pytest.raises(ConfigError, match=f"no setting `{name}`"):
+        resolve({}, {}, file)
+
+
+def test_variables_of_others_are_left_alone(file):
+    assert resolve({}, {"WAIFU_LLM_HOME": "/x", "PORT": "1"}, file) == Config()
+
+
+def test_tables_of_providers_are_handed_on_as_they_are(file):
+    file.write_text('[providers.openai]\napi_key = "sk-1"\ntries = 3')
+    tables = resolve({}, {}, file).providers
+    assert tables == {"openai": {"api_key": "sk-1", "tries": 3}}
+
+
+@pytest.mark.parametrize("line", ["providers = 1", "providers = []", "providers.openai = 'sk-1'"])
+def test_providers_that_are_no_tables_are_refused(line, file):
+    file.write_text(line)
+    with pytest.raises(
+        ConfigError, match="`providers` holds one table for each provider"
+    ) as caught:
+        resolve({}, {}, file)
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"port = ", b"\xff\xfe", b"port = 1\nport = 2", b"[providers"])
+def test_a_file_that_cannot_be_read_is_named(content, file):
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match="Cannot read") as caught:
+        resolve({}, {}, file)
+    assert str(file) in str(caught.value)
+
+
+def test_a_folder_in_place_of_the_file_is_named(file):
+    file.mkdir()
+    with pytest.raises(ConfigError, match="Cannot read"):
+        resolve({}, {}, file)
+
+
+def test_what_holds_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        Config().port = 1
+
+
+def test_the_token_is_the_only_secret():
+    assert [each.name for each in settings() if each.metadata["secret"]] == ["token"]
