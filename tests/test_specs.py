@@ -1,0 +1,151 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from waifu_llm.errors import InvalidProvider
+from waifu_llm.paths import bundled_providers
+from waifu_llm.specs import ProviderSpec, Setting, SpecError
+
+LEAST = 'name = "groq"\ntitle = "Groq"\nentry = "provider:Groq"\n'
+WHOLE = """
+kind = "local"
+python = ">=3.10"
+concurrency = 2
+capabilities = ["names", "images", "tools", "response_format"]
+homepage = "https://groq.example"
+key_help = "At the console."
+
+[settings.api_key]
+required = true
+secret = true
+env = "GROQ_API_KEY"
+help = "The key."
+
+[settings.tries]
+type = "integer"
+default = 3
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "groq"
+    folder.mkdir()
+    return folder
+
+
+def read(folder, text):
+    (folder / "provider.toml").write_text(text, "utf-8")
+    return ProviderSpec.from_folder(folder)
+
+
+def test_a_declaration_needs_a_name_a_title_and_an_entry(folder):
+    spec = read(folder, LEAST)
+    assert (spec.name, spec.title, spec.entry) == ("groq", "Groq", "provider:Groq")
+    assert (spec.kind, spec.python, spec.concurrency) == ("cloud", ">=3.9", None)
+    assert (spec.capabilities, spec.settings) == (frozenset(), {})
+    assert spec.folder == folder.resolve()
+
+
+def test_a_declaration_is_read_whole(folder):
+    spec = read(folder, LEAST + WHOLE)
+    assert (spec.kind, spec.python, spec.concurrency) == ("local", ">=3.10", 2)
+    assert spec.capabilities == {"names", "images", "tools", "response_format"}
+    assert (spec.homepage, spec.key_help) == ("https://groq.example", "At the console.")
+    assert spec.settings == {
+        "api_key": Setting(required=True, secret=True, env="GROQ_API_KEY", help="The key."),
+        "tries": Setting(type="integer", default=3),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name = ", "Invalid value"),
+        ("", "required field"),
+        (LEAST.replace('title = "Groq"', ""), "`title`"),
+        (LEAST.replace("groq", "Groq"), "`$.name`"),
+        (LEAST.replace("groq", "../up"), "`$.name`"),
+        (LEAST.replace("groq", ""), "`$.name`"),
+        (LEAST.replace("groq", "a" * 65), "`$.name`"),
+        (LEAST.replace("provider:Groq", "provider"), "`$.entry`"),
+        (LEAST.replace("provider:Groq", "os.path:join"), "`$.entry`"),
+        (LEAST + "mood = 1", "unknown field `mood`"),
+        (LEAST + 'kind = "far"', "`$.kind`"),
+        (LEAST + 'python = "3.9"', "`$.python`"),
+        (LEAST + 'python = "<4"', "`$.python`"),
+        (LEAST + "concurrency = 0", "`$.concurrency`"),
+        (LEAST + 'capabilities = ["magic"]', "`$.capabilities[0]`"),
+        (LEAST + '[settings.a]\ntype = "date"', "`$.settings[...].type`"),
+        (LEAST + "[settings.a]\nmood = 1", "unknown field `mood`"),
+    ],
+)
+def test_what_is_wrong_is_told_with_the_file_and_the_place(folder, text, words):
+    with pytest.raises(SpecError) as caught:
+        read(folder, text)
+    assert str(folder / "provider.toml") in caught.value.message
+    assert words in caught.value.message
+
+
+def test_a_folder_without_a_declaration_is_told(folder):
+    with pytest.raises(SpecError, match="Cannot read"):
+        ProviderSpec.from_folder(folder)
+
+
+def test_a_declaration_that_is_no_text_is_told(folder):
+    (folder / "provider.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(SpecError, match=r"provider\.toml"):
+        ProviderSpec.from_folder(folder)
+
+
+def test_a_client_hears_of_it_as_an_invalid_provider():
+    assert issubclass(SpecError, InvalidProvider)
+
+
+def test_a_provider_without_a_lock_needs_nothing(folder):
+    assert read(folder, LEAST).lock_text() == ""
+
+
+def test_a_lock_is_known_by_what_it_says(folder):
+    spec = read(folder, LEAST)
+    empty = spec.lock_hash()
+    spec.lock_file.write_text("openai==1.0 --hash=sha256:00 # かな\n", "utf-8")
+    assert spec.lock_text() == "openai==1.0 --hash=sha256:00 # かな\n"
+    assert spec.lock_hash() == hashlib.sha256(spec.lock_text().encode()).hexdigest() != empty
+
+
+@pytest.mark.parametrize(
+    ("wanted", "version", "fits"),
+    [
+        (">=3.9", (3, 9), True),
+        (">=3.9", (3, 14), True),
+        (">=3.10", (3, 9), False),
+        (">=3.10", (3, 10), True),
+    ],
+)
+def test_a_python_fits_from_the_declared_version_on(folder, wanted, version, fits):
+    assert read(folder, f'{LEAST}python = "{wanted}"').python_fits(version) is fits
+
+
+def test_secrets_are_what_was_declared_secret_and_given(folder):
+    spec = read(folder, LEAST + WHOLE)
+    assert spec.secrets_of({"api_key": "sk-1", "tries": 3}) == ["sk-1"]
+    assert spec.secrets_of({"tries": 3}) == spec.secrets_of({"api_key": None}) == []
+
+
+BUNDLED = sorted(file.parent for file in bundled_providers().glob("*/provider.toml"))
+
+
+@pytest.mark.parametrize("folder", BUNDLED, ids=lambda folder: folder.name)
+def test_each_bundled_provider_is_declared_in_order(folder):
+    spec = ProviderSpec.from_folder(folder)
+    assert spec.name == folder.name
+    module, _, entry = spec.entry.partition(":")
+    assert f"class {entry}" in (folder / f"{module}.py").read_text("utf-8")
+
+
+def test_a_path_is_taken_as_it_is(tmp_path):
+    folder = tmp_path / "with space かな"
+    folder.mkdir()
+    assert read(folder, LEAST).folder == Path(folder).resolve()

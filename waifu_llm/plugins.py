@@ -1,0 +1,104 @@
+"""Finds providers: bundled ones, dropped-in folders, and installed packages.
+
+All three come in by the same hook. A plugin that fails costs only itself: it is listed in
+`Catalogue.broken`, by name, with what it said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+import pluggy
+
+from waifu_llm import hookspecs
+from waifu_llm.errors import InvalidProvider
+from waifu_llm.hookspecs import PROJECT, hookimpl
+from waifu_llm.specs import ProviderSpec, SpecError
+
+
+class Catalogue:
+    """All providers that can be loaded, by name, and the plugins that could not be read."""
+
+    def __init__(self) -> None:
+        self.specs: dict[str, ProviderSpec] = {}
+        self.broken: dict[str, str] = {}
+        self._brought_by: dict[str, str] = {}
+
+    def add(self, spec: ProviderSpec, plugin: str) -> None:
+        """Two that bear one name are both refused: which was meant cannot be known."""
+        if spec.name not in self._brought_by:
+            self.specs[spec.name] = spec
+            self._brought_by[spec.name] = plugin
+            return
+        self.specs.pop(spec.name, None)
+        rivals = f"{self._brought_by[spec.name]} and {plugin}"
+        self.broken[spec.name] = f"Two providers are named `{spec.name}`: from {rivals}."
+
+    def find(self, name: str) -> ProviderSpec:
+        """The provider of this name.
+
+        Raises:
+            InvalidProvider: When there is none; says which there are.
+        """
+        if name in self.specs:
+            return self.specs[name]
+        if name in self.broken:
+            raise InvalidProvider(f"The provider `{name}` cannot be used. {self.broken[name]}")
+        known = ", ".join(sorted(self.specs)) or "none"
+        raise InvalidProvider(f"There is no provider `{name}`. Available: {known}.")
+
+
+class FolderPlugin:
+    """Brings every provider folder inside one folder."""
+
+    def __init__(self, root: Path, broken: dict[str, str]) -> None:
+        self._root = root
+        self._broken = broken
+
+    @hookimpl
+    def waifu_llm_providers(self) -> Iterable[ProviderSpec]:
+        found = []
+        for file in sorted(self._root.glob("*/provider.toml")):
+            try:
+                found.append(ProviderSpec.from_folder(file.parent))
+            except SpecError as exc:
+                self._broken[file.parent.name] = exc.message
+        return found
+
+
+def discover(bundled: Path, drop_in: Path, disabled: Collection[str] = ()) -> Catalogue:
+    """Ask every plugin what it brings."""
+    catalogue = Catalogue()
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(hookspecs)
+    for name in disabled:
+        manager.set_blocked(name)
+    manager.register(FolderPlugin(bundled, catalogue.broken), "bundled")
+    manager.register(FolderPlugin(drop_in, catalogue.broken), str(drop_in))
+    _load_packages(manager, catalogue)
+    for name, plugin in manager.list_name_plugin():
+        if plugin is not None:
+            _collect(manager, name, catalogue)
+    return catalogue
+
+
+def _load_packages(manager: pluggy.PluginManager, catalogue: Catalogue) -> None:
+    from importlib.metadata import entry_points  # slow to import, and needed only here
+
+    for entry in entry_points(group=PROJECT):
+        try:
+            manager.load_setuptools_entrypoints(PROJECT, entry.name)
+        except (Exception, SystemExit) as exc:  # a stranger's module may raise anything
+            catalogue.broken[entry.name] = f"The plugin does not import: {exc!r}."
+
+
+def _collect(manager: pluggy.PluginManager, name: str, catalogue: Catalogue) -> None:
+    others = [plugin for other, plugin in manager.list_name_plugin() if other != name]
+    hook = manager.subset_hook_caller("waifu_llm_providers", [each for each in others if each])
+    try:
+        for specs in hook():
+            for spec in specs:
+                catalogue.add(spec, name)
+    except (Exception, SystemExit) as exc:  # as above
+        catalogue.broken[name] = f"The plugin does not say what it brings: {exc!r}."

@@ -1,0 +1,84 @@
+"""ProviderSpec: what a provider declares of itself, read from its folder without running it."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from waifu_llm.errors import InvalidProvider
+
+
+class SpecError(InvalidProvider):
+    """A provider folder that declares nothing usable: says which file and what is wrong in it."""
+
+
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+Capability = Literal["names", "images", "tools", "response_format"]
+
+
+class Setting(Struct, frozen=True, forbid_unknown_fields=True):
+    """One thing that a provider can be told at load."""
+
+    type: Literal["string", "integer", "number", "boolean"] = "string"
+    required: bool = False
+    secret: bool = False
+    env: str | None = None
+    default: str | int | float | bool | None = None
+    help: str = ""
+
+
+class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A provider as its `provider.toml` declares it."""
+
+    name: Name
+    title: str
+    entry: Annotated[str, Meta(pattern=r"^\w+:\w+$")]
+    kind: Literal["cloud", "local"] = "cloud"
+    python: Annotated[str, Meta(pattern=r"^>=3\.\d+$")] = ">=3.9"
+    concurrency: Annotated[int, Meta(ge=1)] | None = None
+    capabilities: frozenset[Capability] = frozenset()
+    settings: dict[str, Setting] = {}
+    homepage: str = ""
+    key_help: str = ""
+    folder: Path = Path()
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> ProviderSpec:
+        """Read the declaration.
+
+        Raises:
+            SpecError: When there is none, or it cannot be used.
+        """
+        file = folder / "provider.toml"
+        try:
+            declared = tomllib.loads(file.read_text("utf-8"))
+            spec = msgspec.convert(declared, cls)
+        except OSError as exc:
+            raise SpecError(f"Cannot read {file}: {exc.strerror or exc}.") from None
+        except (ValueError, msgspec.ValidationError) as exc:
+            raise SpecError(f"In {file}: {exc}.") from None
+        return msgspec.structs.replace(spec, folder=folder.resolve())
+
+    @property
+    def lock_file(self) -> Path:
+        return self.folder / "requirements.lock"
+
+    def lock_text(self) -> str:
+        """What is to be installed; a provider without a lock needs nothing."""
+        return self.lock_file.read_text("utf-8") if self.lock_file.is_file() else ""
+
+    def lock_hash(self) -> str:
+        return hashlib.sha256(self.lock_text().encode()).hexdigest()
+
+    def python_fits(self, version: tuple[int, int]) -> bool:
+        return version[1] >= int(self.python.rpartition(".")[2])
+
+    def secrets_of(self, settings: dict[str, Any]) -> list[str]:
+        """The values among these settings that nobody may see."""
+        names = [name for name, declared in self.settings.items() if declared.secret]
+        return [settings[name] for name in names if isinstance(settings.get(name), str)]
