@@ -1,0 +1,78 @@
+"""A provider that needs no model, to build clients against: it says what it is told.
+
+Models: `echo` says the last message again, a word a chunk; `count` counts to `max_output_length`,
+a number a chunk. `params.extra` takes
+
+    delay_ms        between two chunks
+    first_delay_ms  before the first
+    fail_after      fail after so many chunks
+    error           with this code (alone: at once); UNEXPECTED where none is named
+    reasoning       think this aloud before answering
+    tool_calls      ask for these calls at the end
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+
+from waifu_provider import Finish, Provider, ProviderError, Reasoning, ToolCall
+
+COUNT_TO = 10
+
+
+class Echo(Provider):
+    def models(self):
+        return ["echo", "count"]
+
+    async def generate(self, request):
+        extra = request.extra or {}
+        words, limit = _words(request), request.max_output_length
+        await _wait(extra.get("first_delay_ms"))
+        if extra.get("reasoning"):
+            yield Reasoning(extra["reasoning"])
+        _fail_if_asked(extra, 0)
+        spoken = 0
+        for word in itertools.islice(words, limit):
+            yield word
+            spoken += 1
+            _fail_if_asked(extra, spoken)
+            await _wait(extra.get("delay_ms"))
+        for call in extra.get("tool_calls") or []:
+            yield ToolCall(**call)
+        yield Finish(_reason(extra, words), _tokens_in(request), spoken)
+
+
+def _words(request):
+    """What it will say, made while it is said."""
+    if request.model_id == "echo":
+        text = request.messages[-1].get("content") or ""
+        return (match[0] for match in re.finditer(r"\s*\S+(?:\s+$)?|\s+", text))
+    if request.model_id == "count":
+        last = request.max_output_length or COUNT_TO
+        return (f" {number}" if number > 1 else "1" for number in range(1, last + 1))
+    known = "`echo` and `count`"
+    raise ProviderError("INVALID_MODEL", f"There is no model `{request.model_id}`: only {known}.")
+
+
+async def _wait(milliseconds):
+    if milliseconds:
+        await asyncio.sleep(milliseconds / 1000)
+
+
+def _fail_if_asked(extra, spoken):
+    wanted = extra.get("fail_after", 0 if "error" in extra else None)
+    if wanted is not None and spoken == wanted:
+        code = extra.get("error") or "UNEXPECTED"
+        raise ProviderError(code, f"Echo was asked to fail with {code}, and does.")
+
+
+def _reason(extra, words):
+    if extra.get("tool_calls"):
+        return "tool_calls"
+    return "length" if next(words, None) else "stop"
+
+
+def _tokens_in(request):
+    return sum(len((message.get("content") or "").split()) for message in request.messages)

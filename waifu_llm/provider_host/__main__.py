@@ -1,0 +1,74 @@
+"""Runs one provider, and is its contract with the core.
+
+    python -I -u -X utf8 <this folder> <provider folder> <module:Class> [--probe]
+
+Lines in:   {"id":7,"op":"load"|"models"|"generate"|"interrupt"|"ping"|"unload",…}
+Lines out:  {"ready":1,…} once, then for each id any number of
+            {"id":7,"chunk":"…"}, {"id":7,"reasoning":"…"}, {"id":7,"progress":{…}}
+            and exactly one {"id":7,"done":{…}} or {"id":7,"error":{"code":"…","message":"…"}}.
+            Lines out are ASCII.
+Exit:       0 when stdin ends, 3 when the provider does not import (why is on stderr).
+
+`--probe` imports the provider and exits: it proves that an environment has all that is needed.
+
+Standard library only, and nothing of the core: this runs in a stranger's environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import platform
+import sys
+import traceback
+
+from host_requests import Requests
+from host_stdio import LineWriter, claim, end_with_parent, read_lines
+from waifu_provider import Provider
+
+PROTOCOL = 1
+IMPORT_FAILED = 3
+
+
+def main(folder: str, entry: str, *options: str) -> int:
+    if "--probe" in options:
+        return 0 if import_provider(folder, entry) else IMPORT_FAILED
+    end_with_parent()
+    source, target = claim()
+    provider = import_provider(folder, entry)
+    if provider is None:
+        return IMPORT_FAILED
+    asyncio.run(serve(provider, source, target))
+    return 0
+
+
+def import_provider(folder: str, entry: str) -> Provider | None:
+    """Our own folder leaves the path, the provider's comes last: neither hides a library."""
+    sys.path[:] = [*sys.path[1:], folder]
+    module, _, name = entry.partition(":")
+    try:
+        provider: Provider = getattr(importlib.import_module(module), name)()
+    except (Exception, SystemExit):
+        traceback.print_exc(file=sys.stderr)
+        return None
+    return provider
+
+
+async def serve(provider: Provider, source: int, target: int) -> None:
+    loop = asyncio.get_running_loop()
+    writer = LineWriter(target, loop)
+    requests = Requests(provider, writer)
+    end = asyncio.Event()
+    ready = {"ready": PROTOCOL, "python": platform.python_version(), "platform": sys.platform}
+    writer.send(json.dumps(ready) + "\n", at_once=True)
+    read_lines(
+        source,
+        lambda line: loop.call_soon_threadsafe(requests.take, line),
+        lambda: loop.call_soon_threadsafe(end.set),
+    )
+    await end.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

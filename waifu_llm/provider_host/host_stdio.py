@@ -1,0 +1,93 @@
+"""The two ends of the wire, inside the provider's process.
+
+Standard output belongs to the wire alone. `claim` moves it away and points file descriptor 1 at
+stderr and 0 at nothing, so that no print, no C library and no grandchild can tear a line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Callable
+
+_WRITE_AT_ONCE = 16 * 1024
+_READ = 256 * 1024
+_LAST_WORDS_SECONDS = 2.0
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent() -> None:
+    """Have Linux kill us when the core dies, even where a library never lets go of the GIL.
+
+    Elsewhere, and in all other states, the end of stdin tells us.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def claim() -> tuple[int, int]:
+    """Take stdin and stdout for ourselves. Call it before anything of a provider is imported."""
+    source, target = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    for each in (source, target):
+        os.set_inheritable(each, False)
+    sys.stdout = sys.stderr
+    return source, target
+
+
+class LineWriter:
+    """Writes what gathered in one turn of the loop with one system call."""
+
+    def __init__(self, target: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._target = target
+        self._loop = loop
+        self._lines: list[str] = []
+        self._size = 0
+        self._scheduled = False
+
+    def send(self, line: str, at_once: bool = False) -> None:
+        """Queue one line. A stream's first one goes at once: somebody waits for it."""
+        self._lines.append(line)
+        self._size += len(line)
+        if at_once or self._size >= _WRITE_AT_ONCE:
+            self.flush()
+        elif not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush_scheduled)
+
+    def flush(self) -> None:
+        data = memoryview("".join(self._lines).encode("ascii"))
+        self._lines.clear()
+        self._size = 0
+        while data:
+            data = data[os.write(self._target, data) :]
+
+    def _flush_scheduled(self) -> None:
+        self._scheduled = False
+        self.flush()
+
+
+def read_lines(source: int, on_line: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
+    """Read in a thread: the one way that works on every system and in every loop."""
+
+    def run() -> None:
+        rest = b""
+        while data := os.read(source, _READ):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                on_line(line)
+        on_end()
+        # The core is gone. Whoever is stuck in a library's C code is not asked twice.
+        time.sleep(_LAST_WORDS_SECONDS)
+        os._exit(0)
+
+    threading.Thread(target=run, name="wire", daemon=True).start()
