@@ -1,0 +1,88 @@
+"""What the engine talks to, and what it is answered through: two small protocols.
+
+The engine gives a Backend a request and a Sink. The Backend gives the Sink any number of chunks
+and then exactly one `done` or `failed`. Nothing else passes between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from waifu_llm.conversation import FinishReason, Message, Params, ToolCall, Usage
+from waifu_llm.errors import WaifuError
+
+Settings = Mapping[str, Any]
+Progress = Callable[[str, float, str], None]
+"""Told the phase of a load, how far it is (0 to 1), and a sentence."""
+
+
+class Request(Struct, frozen=True):
+    """One generation as a backend gets it: names are already where the model sees them."""
+
+    messages: list[Message]
+    params: Params
+    stream: bool
+
+
+class Result(Struct, frozen=True, omit_defaults=True):
+    """How a generation ended well, as the backend tells it."""
+
+    finish_reason: FinishReason = "stop"
+    usage: Usage | None = None
+    tool_calls: list[ToolCall] | None = None
+
+
+class Sink(Protocol):
+    """Takes one generation's answer. Called from the event loop; never waits."""
+
+    def chunk(self, text: str) -> None:
+        """Text to be spoken."""
+
+    def reasoning(self, text: str) -> None:
+        """What the model thinks and nobody speaks."""
+
+    def done(self, result: Result) -> None:
+        """The end, when all went well. Nothing follows."""
+
+    def failed(self, error: WaifuError) -> None:
+        """The end, when it did not. Nothing follows."""
+
+    def flush(self) -> None:
+        """All that has arrived for now was given: pass it on."""
+
+
+class Running(Protocol):
+    """A generation that a backend works on."""
+
+    over: asyncio.Future[None]
+    """Set when the backend spends nothing more on it."""
+
+    def interrupt(self) -> None:
+        """Stop, the sooner the better. The Sink gets no more calls once its owner ignores it."""
+
+
+class Backend(Protocol):
+    """One loaded thing that can generate: a local process, or a worker far away."""
+
+    async def load(self, settings: Settings, model_id: str | None, progress: Progress) -> list[str]:
+        """Make ready, check that the key works, and name the models."""
+
+    async def models(self) -> list[str]:
+        """The models that can be asked for now."""
+
+    def generate(self, request: Request, sink: Sink) -> Running:
+        """Start to answer. Raises nothing: what goes wrong reaches the Sink."""
+
+    async def close(self) -> None:
+        """Free everything. What is still running fails first."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take another request."""
+
+    def status(self) -> dict[str, Any]:
+        """What an operator wants to see."""
