@@ -1,0 +1,112 @@
+"""The engine: what every door talks to.
+
+A door opens a Guest for each client and calls it: `load`, `unload`, `models`, `generate`,
+`interrupt`, `leave`. What is everybody's is asked of the Engine: `providers`, `status`, `close`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from waifu_llm import system
+from waifu_llm.config import Config
+from waifu_llm.generation import silence
+from waifu_llm.guest import Guest, House, Waits
+from waifu_llm.loads import LoadLimits, Loads, OpenBackend
+from waifu_llm.plugins import Catalogue
+from waifu_llm.redaction import Redactor
+from waifu_llm.version import __version__
+
+
+class Engine:
+    """Everything that is loaded and running."""
+
+    def __init__(
+        self,
+        config: Config,
+        catalogue: Callable[[], Catalogue],
+        open_backend: OpenBackend,
+        redactor: Redactor,
+    ) -> None:
+        self.config = config
+        self.boot_id = secrets.token_hex(8)
+        self._started = time.monotonic()
+        self._guests: dict[Guest, None] = {}
+        self._house = House(
+            loads=Loads(open_backend, _load_limits(config)),
+            catalogue=catalogue,
+            stored=config.providers,
+            waits=_waits(config),
+            redactor=redactor,
+            sessions={},
+            generations={},
+        )
+
+    def enter(self) -> Guest:
+        """Somebody came in."""
+        guest = Guest(self._house)
+        self._guests[guest] = None
+        return guest
+
+    def leave(self, guest: Guest) -> None:
+        """Somebody went: what it had running is interrupted, what it held is dropped."""
+        self._guests.pop(guest, None)
+        guest.leave()
+
+    def providers(self) -> list[str]:
+        """The names that can be loaded."""
+        return sorted(self._house.catalogue().specs)
+
+    def catalogue(self) -> Catalogue:
+        return self._house.catalogue()
+
+    def status(self) -> Mapping[str, Any]:
+        """What an operator wants to see, and nothing that is a client's secret."""
+        return {
+            "version": __version__,
+            "boot_id": self.boot_id,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "pid": os.getpid(),
+            "uptime_seconds": round(time.monotonic() - self._started, 3),
+            "memory_bytes": system.resident_bytes(os.getpid()),
+            "clients": len(self._guests),
+            "generations": len(self._house.generations),
+            "waiting": self._house.loads.waiting,
+            "loads": self._house.loads.status(),
+        }
+
+    async def silence(self) -> None:
+        """Before the end: nothing new begins, and everything that runs has its final now."""
+        self._house.closing = True
+        silence(self._house.generations, "The module is shutting down.")
+        await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        """Free all that is loaded."""
+        await self._house.loads.close()
+
+
+def _load_limits(config: Config) -> LoadLimits:
+    return LoadLimits(
+        cloud_concurrency=config.cloud_concurrency,
+        max_waiting=config.max_waiting,
+        max_waiting_each=config.max_waiting_per_provider,
+        idle_seconds=config.idle_seconds,
+        load_seconds=config.load_seconds,
+    )
+
+
+def _waits(config: Config) -> Waits:
+    return Waits(
+        first_token_ms=config.first_token_ms,
+        local_first_token_ms=config.local_first_token_ms,
+        between_tokens_ms=config.between_tokens_ms,
+        answer_ms=config.answer_ms,
+    )

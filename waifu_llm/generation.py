@@ -1,0 +1,212 @@
+"""One generation, from its acknowledgement to its final.
+
+It is the Sink of whatever backend works on it, and passes on to a Listener. However it ends, and
+however many ends there are at once, the Listener hears exactly one final and nothing after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import Protocol
+
+from msgspec import Struct
+
+from waifu_llm.backend import Request, Result, Running
+from waifu_llm.conversation import FinishReason, Timing, ToolCall, Usage
+from waifu_llm.errors import Interrupted, Timeout, WaifuError
+from waifu_llm.gathered import Gathered
+
+
+class Final(Struct, frozen=True):
+    """How it ended, whole: an answer, or as much of one as there is."""
+
+    response: str
+    finish_reason: FinishReason
+    provider: str
+    model_id: str
+    timing: Timing
+    error: WaifuError | None = None
+    usage: Usage | None = None
+    tool_calls: list[ToolCall] | None = None
+
+
+class Listener(Protocol):
+    """Hears one generation. Called from the event loop; never waits."""
+
+    def chunk(self, text: str) -> None: ...
+    def reasoning(self, text: str) -> None: ...
+    def final(self, final: Final) -> None: ...
+    def flush(self) -> None: ...
+
+
+class Limits(Struct, frozen=True):
+    """The longest waits of one generation, in seconds. A stream's are renewed by each chunk."""
+
+    first: float
+    next: float
+
+
+class Generation:
+    """What the engine knows of one request."""
+
+    def __init__(
+        self, id: str, provider: str, request: Request, listener: Listener, session: str | None
+    ) -> None:
+        self.id = id
+        self.provider = provider
+        self.request = request
+        self.session = session
+        self.on_end: Callable[[Generation], None] = lambda _: None
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._text = Gathered()
+        self._ended = False
+        self._silenced = False
+        self._cancel_wait: Callable[[], object] | None = None
+        self._running: Running | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._received = monotonic()
+        self._started: float | None = None
+        self._first_token: float | None = None
+        self._last_token = 0.0
+        self._limits = Limits(0, 0)
+
+    @property
+    def ended(self) -> bool:
+        return self._ended or self._silenced
+
+    # Who drives it
+
+    def waits(self, cancel: Callable[[], object]) -> None:
+        """It waits for a load or a place; `cancel` ends that."""
+        self._cancel_wait = cancel
+
+    def starts(self, limits: Limits) -> None:
+        """The provider gets it now: its clock begins."""
+        self._cancel_wait = None
+        self._limits = limits
+        self._started = self._last_token = monotonic()
+        self._timer = self._loop.call_later(limits.first, self._check_clock)
+
+    def runs(self, running: Running) -> None:
+        self._running = running
+        if self.ended:
+            running.interrupt()
+
+    def silence(self) -> None:
+        """No chunk from here on. Its final is `finish_silenced`."""
+        self._silenced = True
+        self._stop_work()
+
+    def finish_silenced(self, why: str) -> None:
+        self._end("interrupt", Interrupted(why))
+
+    def fail(self, error: WaifuError) -> None:
+        self._end("error", error)
+        self._listener.flush()
+
+    # As a Sink
+
+    def chunk(self, text: str) -> None:
+        if self.ended:
+            return
+        if self._first_token is None:
+            self._first_token = monotonic()
+        self._text.add(text)
+        self._listener.chunk(text)
+
+    def reasoning(self, text: str) -> None:
+        if not self.ended:
+            self._listener.reasoning(text)
+
+    def flush(self) -> None:
+        self._last_token = monotonic()
+        self._listener.flush()
+
+    def done(self, result: Result) -> None:
+        if not self._silenced:
+            self._end(result.finish_reason, None, result)
+
+    def failed(self, error: WaifuError) -> None:
+        if not self._silenced:
+            self._end("error", error)
+
+    # Its end
+
+    def _check_clock(self) -> None:
+        """One timer for all chunks: it looks when the last one came, and sleeps for the rest."""
+        allowed = self._limits.first if self._first_token is None else self._limits.next
+        since = self._last_token if self.request.stream else self._started or 0.0
+        left = since + allowed - monotonic()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._check_clock)
+            return
+        what = "first token" if self._first_token is None else "next token"
+        awaited = what if self.request.stream else "answer"
+        self.fail(Timeout(f"No {awaited} from `{self.provider}` in {allowed:g} s."))
+        self._stop_work()
+
+    def _stop_work(self) -> None:
+        if self._cancel_wait:
+            self._cancel_wait()
+        if self._running:
+            self._running.interrupt()
+
+    def _end(
+        self, reason: FinishReason, error: WaifuError | None, result: Result | None = None
+    ) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        if self._timer:
+            self._timer.cancel()
+        self._listener.final(self._final(reason, error, result))
+        self.on_end(self)
+
+    def _final(
+        self, reason: FinishReason, error: WaifuError | None, result: Result | None
+    ) -> Final:
+        return Final(
+            response=self._text.text(),
+            finish_reason=reason,
+            provider=self.provider,
+            model_id=self.request.params.model_id,
+            timing=self._timing(),
+            error=error,
+            usage=result.usage if result else None,
+            tool_calls=result.tool_calls if result else None,
+        )
+
+    def _timing(self) -> Timing:
+        now = monotonic()
+        first = self._first_token
+        return Timing(
+            queued_ms=_ms((self._started or now) - self._received),
+            first_token_ms=None if first is None else _ms(first - self._received),
+            total_ms=_ms(now - self._received),
+        )
+
+
+def silence(
+    generations: Iterable[Generation], why: str = "Interrupted, as it was asked for."
+) -> list[Generation]:
+    """Interrupt them, and tell which still ran. Their finals follow, together, in the loop's next
+    turn, so that who asked for silence can be told so first."""
+    live = [each for each in generations if not each.ended]
+    for generation in live:
+        generation.silence()
+    asyncio.get_running_loop().call_soon(_finish_silenced, live, why)
+    return live
+
+
+def _finish_silenced(generations: list[Generation], why: str) -> None:
+    for generation in generations:
+        generation.finish_silenced(why)
+    for generation in generations:
+        generation.flush()
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)

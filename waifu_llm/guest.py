@@ -1,0 +1,348 @@
+"""A Guest: somebody who came in by a door. What it loads and starts is its own.
+
+Every door opens a Guest for each of its clients, calls these methods, and sends what comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from operator import attrgetter
+from typing import Any
+
+from msgspec import Struct
+
+from waifu_llm import credentials, names
+from waifu_llm.backend import Progress, Request
+from waifu_llm.conversation import Params
+from waifu_llm.errors import (
+    InvalidMessage,
+    NotLoaded,
+    Unavailable,
+    Unexpected,
+    Unsupported,
+    WaifuError,
+)
+from waifu_llm.generation import Generation, Limits, Listener, silence
+from waifu_llm.loads import Loaded, Loads
+from waifu_llm.plugins import Catalogue
+from waifu_llm.protocol import Generate
+from waifu_llm.redaction import Redactor
+from waifu_llm.specs import ProviderSpec
+
+_FRESH_MODELS_SECONDS = 0.5
+
+log = logging.getLogger("waifu_llm.guest")
+
+
+class Waits(Struct, frozen=True):
+    """The longest waits where a request names none, in milliseconds."""
+
+    first_token_ms: int
+    local_first_token_ms: int
+    between_tokens_ms: int
+    answer_ms: int
+
+    def limits(self, spec: ProviderSpec, params: Params, stream: bool) -> Limits:
+        asked = params.timeout_ms
+        if not stream:
+            whole = (asked or self.answer_ms) / 1000
+            return Limits(whole, whole)
+        first = self.first_token_ms if spec.kind == "cloud" else self.local_first_token_ms
+        return Limits((asked or first) / 1000, (asked or self.between_tokens_ms) / 1000)
+
+
+class House(Struct):
+    """What all guests share."""
+
+    loads: Loads
+    catalogue: Callable[[], Catalogue]
+    stored: Mapping[str, Mapping[str, Any]]
+    waits: Waits
+    redactor: Redactor
+    sessions: dict[str, dict[Generation, None]]
+    generations: dict[Generation, None]
+    closing: bool = False
+
+
+class Asked(Struct, frozen=True):
+    """What a load asks for."""
+
+    provider: str
+    settings: Mapping[str, Any] = {}
+    model_id: str | None = None
+    alias: str | None = None
+
+
+class _Reference:
+    """What this guest loaded under one name, or is loading."""
+
+    def __init__(self, name: str, number: int, *, asked_for: bool) -> None:
+        self.name = name
+        self.number = number
+        self.asked_for = asked_for
+        self.loaded: Loaded | None = None
+        self.loading: asyncio.Task[None]
+
+    def drop(self) -> None:
+        if self.loaded:
+            self.loaded.drop(self)
+
+    def outcome(self) -> Loaded:
+        """What was loaded, now that the loading is over.
+
+        Raises:
+            NotLoaded: When it failed.
+        """
+        if self.loading.cancelled():
+            raise NotLoaded(f"`{self.name}` could not be loaded: it was given up.")
+        if failure := self.loading.exception():
+            raise NotLoaded(f"`{self.name}` could not be loaded: {failure}")
+        assert self.loaded is not None
+        return self.loaded
+
+
+class Guest:
+    """One client's loads and generations."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._loading: dict[str, _Reference] = {}
+        self._loaded: dict[str, _Reference] = {}
+        self._latest: _Reference | None = None
+        self._numbers = 0
+        self._left = False
+        self._generations: dict[str, Generation] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # Loading
+
+    def load(self, asked: Asked, progress: Progress | None = None) -> asyncio.Task[None]:
+        """Start to load; what is asked for from now on waits for it. The task fails as it does."""
+        reference = self._begin(asked, progress, asked_for=True)
+        self._latest = reference
+        return reference.loading
+
+    def _begin(self, asked: Asked, progress: Progress | None, *, asked_for: bool) -> _Reference:
+        self._numbers += 1
+        name = asked.alias or asked.provider
+        reference = _Reference(name, self._numbers, asked_for=asked_for)
+        reference.loading = self._task(self._load(reference, asked, progress))
+        self._loading[reference.name] = reference
+        return reference
+
+    async def _load(self, reference: _Reference, asked: Asked, progress: Progress | None) -> None:
+        try:
+            reference.loaded = self._obtain(asked)
+            reference.loaded.hold(reference)
+            await reference.loaded.ready(asked.model_id, progress)
+        except BaseException:
+            reference.drop()
+            raise
+        finally:
+            if self._loading.get(reference.name) is reference:
+                del self._loading[reference.name]
+        self._keep(reference)
+
+    def _keep(self, reference: _Reference) -> None:
+        """Of two loads under one name the one that was asked for last stays, whichever is done
+        first."""
+        if self._left:
+            reference.drop()
+            return
+        other = self._loaded.get(reference.name, reference)
+        older, newer = sorted((other, reference), key=attrgetter("number"))
+        self._loaded[reference.name] = newer
+        if older is not newer:
+            older.drop()
+
+    @property
+    def _default(self) -> _Reference | None:
+        """What was loaded last, in the order that it was asked for."""
+        loaded = (each for each in self._loaded.values() if each.asked_for)
+        return max(loaded, key=attrgetter("number"), default=None)
+
+    def _obtain(self, asked: Asked) -> Loaded:
+        spec = self._house.catalogue().find(asked.provider)
+        stored = self._house.stored.get(asked.provider, {})
+        values = credentials.resolve(spec, asked.settings, stored, os.environ)
+        self._house.redactor.learn(spec.secrets_of(values))
+        return self._house.loads.obtain(spec, values)
+
+    def unload(self, provider: str | None) -> str:
+        """Give back what was loaded under this name, else what was loaded last.
+
+        Raises:
+            NotLoaded: When that is nothing.
+        """
+        default = self._default
+        name = provider or (default.name if default else None)
+        reference = self._loaded.pop(name, None) if name else None
+        if reference is None:
+            raise NotLoaded(f"`{name}` is not loaded." if name else "Nothing is loaded.")
+        if self._latest is reference:
+            self._latest = None
+        reference.drop()
+        return reference.name
+
+    async def models(self, provider: str | None) -> list[str]:
+        """The models of a loaded provider: asked for anew where that is quick, else as last seen.
+
+        Raises:
+            NotLoaded: When nothing is loaded.
+        """
+        loaded = await self._wait_for(self._reference(provider), provider)
+        try:
+            async with asyncio.timeout(_FRESH_MODELS_SECONDS):
+                loaded.known_models = await (await loaded.ready()).models()
+        except (TimeoutError, WaifuError):
+            pass  # what was seen when it was loaded is the better answer
+        return loaded.known_models
+
+    # Generating
+
+    def generate(self, asked: Generate, listener: Listener) -> Generation:
+        """Start to answer. What goes wrong from here on is in the generation's final.
+
+        Raises:
+            InvalidMessage: When the id is in use by a generation that still runs.
+        """
+        if self.is_live(asked.id):
+            raise InvalidMessage(
+                f"`{asked.id}` is the id of a generation that still runs. It goes on; "
+                "give each request an id of its own."
+            )
+        reference = self._reference(asked.provider_name)
+        provider = asked.provider_name or (reference.name if reference else "")
+        request = Request(asked.messages, asked.params, bool(asked.stream))
+        generation = Generation(asked.id, provider, request, listener, asked.session)
+        self._register(generation)
+        task = self._task(self._drive(generation, reference, asked.provider_name))
+        generation.waits(task.cancel)
+        return generation
+
+    async def _drive(
+        self, generation: Generation, reference: _Reference | None, named: str | None
+    ) -> None:
+        try:
+            if self._house.closing:
+                raise Unavailable("The module is shutting down.")
+            loaded = await self._wait_for(reference, named)
+            loaded.hold(generation)
+            try:
+                await self._run(generation, loaded)
+            finally:
+                loaded.drop(generation)
+        except WaifuError as error:
+            generation.fail(error)
+        except Exception as exc:
+            generation.fail(Unexpected(f"A fault of the module: {exc!r}. Please report it."))
+            raise
+
+    async def _run(self, generation: Generation, loaded: Loaded) -> None:
+        request = _prepared(generation.request, loaded.spec)
+        async with loaded.place() as backend:
+            if generation.ended:
+                return
+            generation.starts(self._house.waits.limits(loaded.spec, request.params, request.stream))
+            running = backend.generate(request, generation)
+            generation.runs(running)
+            await running.over
+
+    def is_live(self, id: str | None) -> bool:
+        """Whether a generation of this id still runs."""
+        return id in self._generations
+
+    def _reference(self, named: str | None) -> _Reference | None:
+        """What this is for: the load that it names, else the last one while that still loads,
+        else the last that succeeded."""
+        if named:
+            return self._loading.get(named) or self._loaded.get(named)
+        if self._latest and not self._latest.loading.done():
+            return self._latest
+        return self._default
+
+    async def _wait_for(self, reference: _Reference | None, named: str | None) -> Loaded:
+        """Wait until it is loaded. What needs no key of the client's need not be loaded first."""
+        if reference is None and named is None:
+            raise NotLoaded("Nothing is loaded. Send `load` first, or name a provider.")
+        if reference is None:
+            assert named is not None
+            self._house.catalogue().find(named)
+            reference = self._begin(Asked(named), None, asked_for=False)
+        if not reference.loading.done():
+            await asyncio.wait([reference.loading])
+        return reference.outcome()
+
+    # Silence
+
+    def interrupt(self, target: str | None = None, session: str | None = None) -> list[Generation]:
+        """Silence what runs, and tell what that was. Its finals follow, after the next turn."""
+        if target is not None:
+            chosen = [self._generations[target]] if target in self._generations else []
+        elif session is not None:
+            chosen = list(self._house.sessions.get(session, ()))
+        else:
+            chosen = list(self._generations.values())
+        return silence(chosen)
+
+    def leave(self) -> None:
+        """It went: nobody listens any more, and nothing is held."""
+        self._left = True
+        self.interrupt()
+        for reference in self._loading.values():
+            reference.loading.cancel()
+        for reference in self._loaded.values():
+            reference.drop()
+        self._loaded.clear()
+
+    # Bookkeeping
+
+    def _register(self, generation: Generation) -> None:
+        self._generations[generation.id] = generation
+        self._house.generations[generation] = None
+        if generation.session:
+            self._house.sessions.setdefault(generation.session, {})[generation] = None
+        generation.on_end = self._forget
+
+    def _forget(self, generation: Generation) -> None:
+        del self._generations[generation.id]
+        del self._house.generations[generation]
+        if generation.session:
+            others = self._house.sessions[generation.session]
+            del others[generation]
+            if not others:
+                del self._house.sessions[generation.session]
+
+    def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (exc := task.exception()) and not isinstance(exc, WaifuError):
+            log.error("a fault of the module", exc_info=exc)
+
+
+def _prepared(request: Request, spec: ProviderSpec) -> Request:
+    """The request as this provider should see it, or a refusal: nothing is dropped in silence."""
+    params = request.params
+    uses = {
+        "images": any(message.images for message in request.messages),
+        "tools": bool(params.tools),
+        "response_format": params.response_format is not None,
+    }
+    for capability, used in uses.items():
+        if used and capability not in spec.capabilities:
+            raise Unsupported(f"`{spec.name}` does not take `{capability}`.")
+    messages = names.apply(
+        request.messages,
+        params.names or "auto",
+        params.character_name,
+        has_field="names" in spec.capabilities,
+    )
+    return Request(messages, params, request.stream)

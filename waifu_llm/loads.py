@@ -1,0 +1,252 @@
+"""Loaded things: a provider with its settings, key and address, shared by all who asked alike.
+
+A Loaded starts its backend when somebody holds it, starts another when that one has died, lets
+in as many generations as the provider takes, and is freed a while after the last holder left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from msgspec import Struct
+
+from waifu_llm.backend import Backend, Progress
+from waifu_llm.errors import Overloaded, Timeout
+from waifu_llm.specs import ProviderSpec
+
+OpenBackend = Callable[[ProviderSpec, Mapping[str, Any], Progress], Awaitable[Backend]]
+"""Makes a Backend that is not loaded yet: `app.py` says how."""
+
+_RETRY_AFTER_MS = 1_000
+
+
+class LoadLimits(Struct, frozen=True):
+    """How much may be loaded, run and wait."""
+
+    cloud_concurrency: int
+    max_waiting: int
+    max_waiting_each: int
+    idle_seconds: float
+    load_seconds: float
+
+
+class Waiting:
+    """Counts generations that wait, of all things together."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.count = 0
+
+
+class Loaded:
+    """One thing that is loaded, or being loaded."""
+
+    def __init__(
+        self,
+        spec: ProviderSpec,
+        settings: Mapping[str, Any],
+        open_backend: OpenBackend,
+        limits: LoadLimits,
+        waiting: Waiting,
+        on_idle: Callable[[Loaded], None],
+    ) -> None:
+        self.spec = spec
+        self.settings = settings
+        self.known_models: list[str] = []
+        self._open_backend = open_backend
+        self._limits = limits
+        self._all_waiting = waiting
+        self._waiting = 0
+        self._on_idle = on_idle
+        self._holders: dict[object, None] = {}
+        self._listeners: dict[object, Progress] = {}
+        self._loading: asyncio.Task[Backend] | None = None
+        self._tasks: set[asyncio.Task[Backend]] = set()
+        self._backends: list[Backend] = []
+        self._idle_timer: asyncio.TimerHandle | None = None
+        default = limits.cloud_concurrency if spec.kind == "cloud" else 1
+        self.concurrency = spec.concurrency or default
+        self._places = asyncio.Semaphore(self.concurrency)
+
+    # Holding
+
+    def hold(self, holder: object) -> None:
+        self._holders[holder] = None
+        if self._idle_timer:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+
+    def drop(self, holder: object) -> None:
+        """Who drops it last starts the clock; a load that nobody waits for ends at once."""
+        self._holders.pop(holder, None)
+        if self._holders or self._idle_timer:
+            return
+        if self._loading and not self._loading.done():
+            self._loading.cancel()
+            self._loading = None
+        loop = asyncio.get_running_loop()
+        self._idle_timer = loop.call_later(self._limits.idle_seconds, self._on_idle, self)
+
+    # Loading
+
+    @property
+    def backend(self) -> Backend | None:
+        """What can take a request now."""
+        if self._loading is None or not self._loading.done() or _failure(self._loading):
+            return None
+        backend = self._loading.result()
+        return backend if backend.alive else None
+
+    @property
+    def state(self) -> str:
+        if self._loading is None:
+            return "new"
+        if not self._loading.done():
+            return "loading"
+        return "ready" if self.backend else "failed"
+
+    async def ready(self, model_id: str | None = None, progress: Progress | None = None) -> Backend:
+        """The backend, loaded. Several who wait share one loading; a dead one is replaced.
+
+        Raises:
+            WaifuError: Whatever keeps it from loading.
+        """
+        if backend := self.backend:
+            return backend
+        if self._loading is None or self._loading.done():
+            self._loading = asyncio.create_task(self._load(model_id))
+            self._tasks.add(self._loading)
+            self._loading.add_done_callback(self._tasks.discard)
+        listener = object()
+        if progress:
+            self._listeners[listener] = progress
+        try:
+            return await asyncio.shield(self._loading)
+        finally:
+            self._listeners.pop(listener, None)
+
+    async def _load(self, model_id: str | None) -> Backend:
+        backend = await self._open_backend(self.spec, self.settings, self._tell)
+        self._backends.append(backend)
+        self._tell("load", 0.0, f"Loading {self.spec.title}.")
+        try:
+            async with asyncio.timeout(self._limits.load_seconds):
+                self.known_models = await backend.load(self.settings, model_id, self._tell)
+        except TimeoutError:
+            await backend.close()
+            seconds = self._limits.load_seconds
+            raise Timeout(f"`{self.spec.name}` did not load within {seconds:g} s.") from None
+        except BaseException:
+            await backend.close()
+            raise
+        return backend
+
+    def _tell(self, phase: str, fraction: float, message: str) -> None:
+        for listener in list(self._listeners.values()):
+            listener(phase, fraction, message)
+
+    # Generating
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[Backend]:
+        """A place to generate at, with a backend that is ready. Waits for both.
+
+        Raises:
+            Overloaded: At once, when too many wait already.
+            WaifuError: When it cannot be loaded.
+        """
+        with self._waiting_line():
+            await self.ready()
+            await self._places.acquire()
+        try:
+            yield await self.ready()
+        finally:
+            self._places.release()
+
+    @contextmanager
+    def _waiting_line(self) -> Iterator[None]:
+        if self.backend and not self._places.locked():
+            yield
+            return
+        everyone = self._all_waiting
+        if self._waiting >= self._limits.max_waiting_each or everyone.count >= everyone.limit:
+            raise Overloaded(
+                f"{self._waiting} requests wait for `{self.spec.name}` already. "
+                "Try again when some of them are answered.",
+                retry_after_ms=_RETRY_AFTER_MS,
+            )
+        self._waiting += 1
+        everyone.count += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            everyone.count -= 1
+
+    # Its end
+
+    async def close(self) -> None:
+        if self._idle_timer:
+            self._idle_timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(backend.close() for backend in self._backends))
+
+    def status(self) -> dict[str, Any]:
+        backend = self.backend
+        return {
+            "provider": self.spec.name,
+            "kind": self.spec.kind,
+            "state": self.state,
+            "models": len(self.known_models),
+            "holders": len(self._holders),
+            "waiting": self._waiting,
+            "concurrency": self.concurrency,
+            **(backend.status() if backend else {}),
+        }
+
+
+def _failure(task: asyncio.Task[Backend]) -> bool:
+    return task.cancelled() or task.exception() is not None
+
+
+class Loads:
+    """All loaded things. Who asks alike gets the same one."""
+
+    def __init__(self, open_backend: OpenBackend, limits: LoadLimits) -> None:
+        self._open_backend = open_backend
+        self._limits = limits
+        self._waiting = Waiting(limits.max_waiting)
+        self._things: dict[tuple[str, str], Loaded] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def obtain(self, spec: ProviderSpec, settings: Mapping[str, Any]) -> Loaded:
+        key = (spec.name, json.dumps(settings, sort_keys=True))
+        if key not in self._things:
+            self._things[key] = Loaded(
+                spec, settings, self._open_backend, self._limits, self._waiting, self._free
+            )
+        return self._things[key]
+
+    def _free(self, loaded: Loaded) -> None:
+        self._things = {key: each for key, each in self._things.items() if each is not loaded}
+        task = asyncio.create_task(loaded.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        things = list(self._things.values())
+        self._things.clear()
+        await asyncio.gather(*self._closing, *(each.close() for each in things))
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting.count
+
+    def status(self) -> list[dict[str, Any]]:
+        return [each.status() for each in self._things.values()]
