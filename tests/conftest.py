@@ -1,0 +1,62 @@
+"""A real module for the tests: a process of its own, reached over its socket."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from support import Module, Wire
+from websockets.asyncio.client import connect
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One home for all modules, so that each provider is installed once."""
+    home = tmp_path_factory.mktemp("home")
+    shutil.copytree(HERE / "fake_providers", home / "providers")
+    return home
+
+
+@pytest.fixture
+def new_home(tmp_path: Path) -> Path:
+    """A home in which nothing is installed yet."""
+    shutil.copytree(HERE / "fake_providers", tmp_path / "home" / "providers")
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def start_module(home: Path) -> Iterator[Callable[..., Module]]:
+    """Starts modules with the flags that a test asks for, and ends them all."""
+    modules: list[Module] = []
+
+    def start(*flags: str, **environ: str) -> Module:
+        module = Module.start(home, flags, environ)
+        modules.append(module)
+        return module
+
+    yield start
+    for module in modules:
+        module.kill()
+
+
+@pytest.fixture(scope="session")
+def module(start_module: Callable[..., Module]) -> Module:
+    """The module that most tests share."""
+    return start_module()
+
+
+@pytest.fixture
+def dial(module: Module) -> Callable[..., object]:
+    """Connects a client that speaks raw messages."""
+
+    @asynccontextmanager
+    async def dial(url: str = module.url, **options: object) -> AsyncIterator[Wire]:
+        async with connect(url, max_size=None, compression=None, **options) as websocket:
+            yield Wire(websocket)
+
+    return dial

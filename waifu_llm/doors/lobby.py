@@ -1,0 +1,77 @@
+"""Everyone at the door, from the first byte on: shaking hands, looking for the token, or inside."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any, cast
+
+from websockets.asyncio.server import ServerConnection
+
+from waifu_llm.doors.trust import Refused, Verdict, Visitor
+
+SEND_BUFFER = 256 * 1024
+
+
+class Lobby:
+    """Counts them, and has room for so many of each kind."""
+
+    def __init__(self, max_connections: int, max_unauthorized: int) -> None:
+        self._max_connections = max_connections
+        self._max_unauthorized = max_unauthorized
+        self._shaking_hands: dict[ServerConnection, asyncio.Transport] = {}
+        self._verdicts: dict[ServerConnection, tuple[Visitor, Verdict]] = {}
+
+    def arrive(self, connection: ServerConnection, transport: asyncio.Transport) -> None:
+        """Somebody connected. Of too many who dawdle, the oldest gives way."""
+        if len(self._shaking_hands) >= self._max_connections:
+            oldest = next(iter(self._shaking_hands))
+            self._shaking_hands.pop(oldest).abort()
+        self._shaking_hands[connection] = transport
+
+    def admit(self, connection: ServerConnection, visitor: Visitor, verdict: Verdict) -> None:
+        """The handshake is done.
+
+        Raises:
+            Refused: When there is no room.
+        """
+        if self._shaking_hands.pop(connection, None) is None:
+            raise Refused(503, "Too late: the connection is gone.")
+        if len(self._verdicts) >= self._max_connections:
+            raise Refused(503, "Too many connections. Close one, or raise `max_connections`.")
+        unknown = [each for _, each in self._verdicts.values() if each is Verdict.NEEDS_TOKEN]
+        if verdict is Verdict.NEEDS_TOKEN and len(unknown) >= self._max_unauthorized:
+            raise Refused(503, "Too many connections have yet to bring their token.")
+        self._verdicts[connection] = (visitor, verdict)
+
+    def vouch(self, connection: ServerConnection) -> None:
+        """The token was right."""
+        visitor, _ = self._verdicts[connection]
+        self._verdicts[connection] = (visitor, Verdict.LET_IN)
+
+    def find(self, connection: ServerConnection) -> tuple[Visitor, Verdict] | None:
+        """What is known of a connection; nothing, when it has left already."""
+        return self._verdicts.get(connection)
+
+    def leave(self, connection: ServerConnection) -> None:
+        self._shaking_hands.pop(connection, None)
+        self._verdicts.pop(connection, None)
+
+
+class CountedConnection(ServerConnection):
+    """A connection that the lobby knows of from its first byte on."""
+
+    def __init__(self, lobby: Lobby, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._lobby = lobby
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        # What lies in the kernel's buffer can neither be merged nor taken back.
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        self._lobby.arrive(self, cast(asyncio.Transport, transport))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lobby.leave(self)
+        super().connection_lost(exc)
