@@ -1,0 +1,332 @@
+"""`waifu-llm chat`, in a terminal and in a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import LIMIT, Module
+
+TERMINAL = pytest.mark.skipif(os.name != "posix", reason="there are no such terminals")
+FAKES = Path(__file__).parents[1] / "fake_providers"
+CTRL_C, CTRL_D = "\x03", "\x04"
+
+Run = Callable[..., Any]
+
+
+class Terminal:
+    """`waifu-llm chat` at a terminal: type, and wait for what is shown."""
+
+    def __init__(self, home: Path, *arguments: str) -> None:
+        import pty
+
+        self._master, slave = pty.openpty()
+        chat = [sys.executable, "-m", "waifu_llm", "chat", *arguments]
+        controlled = ["sh", "-c", 'exec "$0" "$@" <"$TTY" >"$TTY" 2>&1', *chat]
+        variables = {"WAIFU_LLM_HOME": str(home), "TTY": os.ttyname(slave), "TERM": "dumb"}
+        self.process = subprocess.Popen(
+            controlled, env={**os.environ, **variables}, start_new_session=True
+        )
+        self._slave = slave
+        self._shown = ""
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode("utf-8", "surrogateescape"))
+
+    def enter(self, line: str) -> None:
+        self.type(line + "\n")
+
+    def until(self, text: str) -> str:
+        """What is shown up to this text, without what was waited for before."""
+        end = time.monotonic() + LIMIT
+        while text not in self._shown:
+            readable, _, _ = select.select([self._master], [], [], end - time.monotonic())
+            assert readable, f"{text!r} does not come: {self._shown!r}"
+            self._shown += os.read(self._master, 65536).decode(errors="replace")
+            self._shown = self._shown.replace("\r\n", "\n")
+        before, _, self._shown = self._shown.partition(text)
+        return before
+
+    def prompt(self) -> str:
+        return self.until("\n> ")
+
+    def leave(self) -> int:
+        self.type(CTRL_D)
+        return self.process.wait(LIMIT)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(LIMIT)
+        os.close(self._slave)
+        os.close(self._master)
+
+
+@pytest.fixture
+def chat(module: Module, home: Path) -> Iterator[Callable[..., Terminal]]:
+    """Opens terminals, and closes them in the end."""
+    opened: list[Terminal] = []
+
+    def open_one(*arguments: str, url: str = module.url) -> Terminal:
+        opened.append(Terminal(home, "--url", url, *arguments))
+        return opened[-1]
+
+    yield open_one
+    for terminal in opened:
+        terminal.close()
+
+
+# In a terminal
+
+
+@TERMINAL
+def test_it_answers_and_remembers_until_it_is_left(chat: Callable[..., Terminal]) -> None:
+    terminal = chat("--provider", "plain")
+    assert "plain, model mirror. /help for help." in terminal.prompt()
+    terminal.enter("one")
+    assert said_to_the_model(terminal) == ["one"]
+    terminal.enter("two")
+    assert said_to_the_model(terminal)[::2] == ["one", "two"]
+    assert terminal.leave() == 0
+
+
+def said_to_the_model(terminal: Terminal) -> list[str]:
+    """The model `mirror` answers with the messages that it got."""
+    shown = terminal.prompt()
+    return [message["content"] for message in json.loads(shown.splitlines()[-1])]
+
+
+@TERMINAL
+def test_it_asks_for_the_provider_that_was_not_named(chat: Callable[..., Terminal]) -> None:
+    terminal = chat()
+    assert "echo" in terminal.until("Which: ")
+    terminal.enter("no-such-provider")
+    terminal.until("Which: ")
+    terminal.enter("echo")
+    terminal.until("echo, model echo. /help for help.\n> ")
+    terminal.enter("hello there")
+    assert terminal.prompt() == "hello there\nhello there"
+
+
+@TERMINAL
+def test_ctrl_c_interrupts_the_answer_and_the_conversation_goes_on(
+    chat: Callable[..., Terminal],
+) -> None:
+    terminal = chat("-p", "stubborn", "-m", "obedient")
+    terminal.prompt()
+    terminal.enter("count")
+    terminal.until("1 2 3")
+    terminal.type(CTRL_C)
+    terminal.until("[interrupted]\n> ")
+    terminal.enter("/provider echo")
+    terminal.prompt()
+    terminal.enter("still here")
+    assert terminal.prompt() == "still here\nstill here"
+    assert terminal.leave() == 0
+
+
+@TERMINAL
+def test_ctrl_c_at_the_prompt_gives_up_the_line(chat: Callable[..., Terminal]) -> None:
+    terminal = chat("-p", "echo")
+    terminal.prompt()
+    terminal.type("not this" + CTRL_C + "\n")
+    terminal.prompt()
+    terminal.enter("but this")
+    assert "not this\nnot this" not in terminal.until("but this\nbut this")
+
+
+@TERMINAL
+def test_ctrl_c_gives_up_a_load_and_the_conversation_goes_on(
+    chat: Callable[..., Terminal], start_module: Callable[..., Module], tmp_path: Path
+) -> None:
+    gate = str(tmp_path / "gate")
+    own = start_module(WAIFU_LLM_HOME=str(home_with_gate(tmp_path, gate)))
+    terminal = chat("-p", "echo", url=own.url)
+    terminal.prompt()
+    terminal.enter("/provider slow_load")
+    terminal.until("Starting Slow.")
+    terminal.type(CTRL_C)
+    terminal.prompt()
+    terminal.enter("still here")
+    assert terminal.prompt() == "still here\nstill here"
+
+
+def home_with_gate(tmp_path: Path, gate: str) -> Path:
+    """A home whose provider `slow_load` never ends to load."""
+    home = tmp_path / "home"
+    shutil.copytree(FAKES / "slow_load", home / "providers" / "slow_load")
+    (home / "waifu-llm.toml").write_text(f"[providers.slow_load]\ngate = {gate!r}\n")
+    return home
+
+
+@TERMINAL
+def test_an_error_is_shown_and_the_conversation_goes_on(chat: Callable[..., Terminal]) -> None:
+    terminal = chat("-p", "echo", "-m", "no-such-model")
+    terminal.prompt()
+    terminal.enter("hello")
+    assert "INVALID_MODEL: There is no model `no-such-model`" in terminal.prompt()
+    terminal.enter("/model echo")
+    terminal.prompt()
+    terminal.enter("hello")
+    assert terminal.prompt() == "hello\nhello"
+
+
+@TERMINAL
+def test_what_failed_is_not_remembered(chat: Callable[..., Terminal]) -> None:
+    terminal = chat("-p", "echo", "-m", "no-such-model")
+    terminal.prompt()
+    terminal.enter("lost")
+    terminal.prompt()
+    terminal.enter("/provider plain")
+    terminal.prompt()
+    terminal.enter("kept")
+    assert said_to_the_model(terminal) == ["kept"]
+
+
+@TERMINAL
+def test_model_lists_and_chooses_models(chat: Callable[..., Terminal]) -> None:
+    terminal = chat("-p", "echo")
+    terminal.prompt()
+    terminal.enter("/model")
+    assert terminal.prompt() == "/model\necho, count"
+    terminal.enter("/model count")
+    terminal.prompt()
+    terminal.enter("Go")
+    assert terminal.prompt() == "Go\n1 2 3 4 5 6 7 8 9 10"
+
+
+@TERMINAL
+def test_provider_lists_and_chooses_providers(chat: Callable[..., Terminal]) -> None:
+    terminal = chat("-p", "echo")
+    terminal.prompt()
+    terminal.enter("/provider")
+    assert {"echo", "plain"} <= set(terminal.prompt().splitlines()[-1].split(", "))
+    terminal.enter("/provider plain")
+    assert "plain, model mirror" in terminal.prompt()
+    terminal.enter("/provider no-such-provider")
+    assert "INVALID_PROVIDER" in terminal.prompt()
+    terminal.enter("hello")
+    assert said_to_the_model(terminal) == ["hello"]
+
+
+@TERMINAL
+def test_system_is_told_first_until_it_is_removed(chat: Callable[..., Terminal]) -> None:
+    terminal = chat("-p", "plain", "--system", "Be kind.")
+    terminal.prompt()
+    terminal.enter("one")
+    assert said_to_the_model(terminal) == ["Be kind.", "one"]
+    terminal.enter("/system Be brief.")
+    terminal.prompt()
+    terminal.enter("two")
+    assert said_to_the_model(terminal)[:2] == ["Be brief.", "one"]
+    terminal.enter("/system")
+    terminal.prompt()
+    terminal.enter("three")
+    assert said_to_the_model(terminal)[0] == "one"
+
+
+@TERMINAL
+def test_reset_forgets_the_conversation(chat: Callable[..., Terminal]) -> None:
+    terminal = chat("-p", "plain")
+    terminal.prompt()
+    terminal.enter("one")
+    terminal.prompt()
+    terminal.enter("/reset")
+    terminal.prompt()
+    terminal.enter("two")
+    assert said_to_the_model(terminal) == ["two"]
+
+
+@TERMINAL
+@pytest.mark.parametrize("line", ["/help", "/", "/dance"])
+def test_help_names_every_command(chat: Callable[..., Terminal], line: str) -> None:
+    terminal = chat("-p", "echo")
+    terminal.prompt()
+    terminal.enter(line)
+    shown = terminal.prompt()
+    for name in ("/model", "/provider", "/system", "/reset", "/help", "/quit", "Ctrl-C"):
+        assert name in shown
+    assert ("There is no command /dance" in shown) == (line == "/dance")
+
+
+@TERMINAL
+def test_quit_leaves_too(chat: Callable[..., Terminal]) -> None:
+    terminal = chat("-p", "echo")
+    terminal.prompt()
+    terminal.enter("/quit")
+    assert terminal.process.wait(LIMIT) == 0
+
+
+@TERMINAL
+def test_what_is_no_text_is_no_crash(chat: Callable[..., Terminal]) -> None:
+    terminal = chat("-p", "echo")
+    terminal.prompt()
+    terminal.enter("a \udcff b")
+    assert terminal.prompt().endswith("\na ? b")
+
+
+@TERMINAL
+def test_a_key_goes_to_no_other_provider(
+    chat: Callable[..., Terminal], start_module: Callable[..., Module], tmp_path: Path
+) -> None:
+    for name in ("keyed", "other"):
+        folder = shutil.copytree(FAKES / "keyed", tmp_path / "providers" / name)
+        described = (folder / "provider.toml").read_text()
+        (folder / "provider.toml").write_text(described.replace('"keyed"', f'"{name}"'))
+    own = start_module(WAIFU_LLM_HOME=str(tmp_path))
+    terminal = chat("-p", "keyed", "--api-key", "key-1234", url=own.url)
+    terminal.prompt()
+    terminal.enter("/provider other")
+    assert "AUTHORIZATION: `other` needs a key" in terminal.prompt()
+    terminal.enter("/provider keyed")
+    terminal.prompt()
+    terminal.enter("Who?")
+    assert "1234 at" in terminal.prompt()
+
+
+# In a pipe
+
+
+def test_what_is_piped_in_is_answered(waifu_llm: Run, module: Module) -> None:
+    ended = waifu_llm("chat", "-p", "echo", "--url", module.url, stdin="hi\nand again\n")
+    assert (ended.returncode, ended.stdout) == (0, "hi\nand again\n")
+
+
+def test_a_piped_line_that_fails_is_told_by_the_exit_status(waifu_llm: Run, module: Module) -> None:
+    wrong = ("chat", "-p", "echo", "-m", "nope", "--url", module.url)
+    ended = waifu_llm(*wrong, stdin="hi\n")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "INVALID_MODEL: There is no model `nope`" in ended.stderr
+
+
+def test_who_pipes_names_the_provider(waifu_llm: Run, module: Module) -> None:
+    ended = waifu_llm("chat", "--url", module.url, stdin="hi\n")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "--provider" in ended.stderr
+    assert "echo" in ended.stderr
+
+
+def test_a_model_does_not_steer_the_terminal(waifu_llm: Run, module: Module) -> None:
+    title = "\x1b]0;owned\x07 and \x9b31m red"
+    ended = waifu_llm("chat", "-p", "echo", "--url", module.url, stdin=title)
+    assert ended.stdout == "]0;owned and 31m red\n"
+
+
+def test_a_provider_that_is_not_there_is_told(waifu_llm: Run, module: Module) -> None:
+    ended = waifu_llm("chat", "-p", "nope", "--url", module.url, stdin="hi\n")
+    assert ended.returncode == 1
+    assert "There is no provider `nope`" in ended.stderr
+
+
+def test_without_a_module_it_says_how_to_start_one(waifu_llm: Run) -> None:
+    ended = waifu_llm("chat", "-p", "echo", "--url", "ws://127.0.0.1:1", stdin="hi\n")
+    assert ended.returncode == 1
+    assert "Start one with `waifu-llm serve`" in ended.stderr

@@ -1,0 +1,219 @@
+"""Puts the module together and runs it. The only file that knows every room."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import gc
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from waifu_llm import plugins, system
+from waifu_llm.backend import Backend, Progress
+from waifu_llm.config import Config, ConfigError
+from waifu_llm.doors.trust import is_loopback_name
+from waifu_llm.doors.websocket import WebSocketDoor
+from waifu_llm.engine import Engine
+from waifu_llm.environments import Environments
+from waifu_llm.paths import Paths, bundled_providers
+from waifu_llm.plugins import Catalogue
+from waifu_llm.process import ProviderProcess
+from waifu_llm.redaction import RedactingFilter, Redactor
+from waifu_llm.specs import ProviderSpec
+
+PARENT_POLL_SECONDS = 1.0
+HARD_EXIT = 130
+
+log = logging.getLogger("waifu_llm")
+
+
+class Module:
+    """The whole module, from its first door opened to its last process ended."""
+
+    def __init__(self, config: Config, paths: Paths) -> None:
+        check(config)
+        self._config = config
+        self._paths = paths
+        self._redactor = Redactor()
+        self._stop = asyncio.Event()
+        self._processes: set[ProviderProcess] = set()
+        self._environments = Environments(
+            paths.environments, paths.cache, auto_install=config.auto_install
+        )
+        self._engine = Engine(config, self.catalogue, self._open_backend, self._redactor)
+        token = read_token(config, paths)
+        self._redactor.learn([token])
+        self._door = WebSocketDoor(self._engine, config, token, self.stop)
+
+    @functools.cached_property
+    def _catalogue(self) -> Catalogue:
+        found = plugins.discover(
+            bundled_providers(), self._paths.drop_in_providers, self._config.disabled_plugins
+        )
+        for name, why in found.broken.items():
+            log.warning("plugin %s cannot be used: %s", name, why)
+        return found
+
+    def catalogue(self) -> Catalogue:
+        return self._catalogue
+
+    def stop(self) -> None:
+        """Close: everybody gets a final, every process ends."""
+        self._stop.set()
+
+    async def run(self, on_listening: Callable[[str], None]) -> None:
+        """Serve until `stop`, a signal, or the parent's end.
+
+        Raises:
+            OSError: When the address cannot be listened at.
+        """
+        set_up_logging(self._config.log_level, self._redactor)
+        port = await self._door.open()
+        self._catch_signals()
+        watch = asyncio.create_task(self._watch_parent())
+        on_listening(_url(self._config, port))
+        await asyncio.to_thread(self.catalogue)  # ready before the first client asks for it
+        gc.freeze()  # what is there now stays: no collection need look at it again
+        await self._stop.wait()
+        watch.cancel()
+        await self._engine.silence()
+        await asyncio.gather(self._door.close(), self._engine.close())
+
+    async def _open_backend(
+        self, spec: ProviderSpec, settings: Mapping[str, Any], progress: Progress
+    ) -> Backend:
+        python = await self._environments.ensure(spec, progress)
+        self._paths.run.mkdir(parents=True, exist_ok=True)
+        redactor = Redactor(spec.secrets_of(dict(settings)))
+        progress("start", 0.0, f"Starting {spec.title}.")
+        process = await ProviderProcess.start(
+            python, spec, self._paths.run, redactor, self._config.interrupt_grace_seconds
+        )
+        self._processes = {each for each in self._processes if each.alive} | {process}
+        return process
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+            number = getattr(signal, name, None)
+            if number is None:
+                continue
+            try:
+                loop.add_signal_handler(number, self._signalled, number)
+            except NotImplementedError:  # Windows
+                signal.signal(
+                    number, lambda number, _: loop.call_soon_threadsafe(self._signalled, number)
+                )
+
+    def _signalled(self, number: int) -> None:
+        """The first signal closes; the second does not wait for anything."""
+        if self._stop.is_set():
+            for process in self._processes:
+                system.kill_tree(process.pid)
+            os._exit(HARD_EXIT)
+        self.stop()
+        if number == signal.SIGINT:
+            with contextlib.suppress(OSError):  # nobody may be there to read it
+                print("closing; press Ctrl-C again to end at once", file=sys.stderr, flush=True)
+
+    async def _watch_parent(self) -> None:
+        while self._config.parent_pid and system.process_alive(self._config.parent_pid):
+            await asyncio.sleep(PARENT_POLL_SECONDS)
+        if self._config.parent_pid:
+            self.stop()
+
+
+def run(config: Config, paths: Paths, on_listening: Callable[[str], None]) -> None:
+    """Run the module until it is closed."""
+    system.tighten()
+
+    async def main() -> None:
+        await Module(config, paths).run(on_listening)
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main())
+
+
+def check(config: Config) -> None:
+    """Refuse what would open the module to the network unprotected.
+
+    Raises:
+        ConfigError: With what to set.
+    """
+    protected = config.tls_cert or config.behind_proxy
+    if not is_loopback_name(config.host) and not protected:
+        raise ConfigError(
+            f"At {config.host} the module can be reached from outside: set `tls_cert` and "
+            "`tls_key`, or `behind_proxy` where a proxy speaks TLS. Everyone then needs the token."
+        )
+
+
+def read_token(config: Config, paths: Paths) -> str:
+    """The token, made at first start.
+
+    Raises:
+        ConfigError: When its file cannot be read or written, or others may read it.
+    """
+    if config.token:
+        return config.token
+    file = Path(config.token_file) if config.token_file else paths.token_file
+    try:
+        if not config.token_file:
+            _make_token(file)
+        if os.name == "posix" and file.stat().st_mode & 0o077:
+            raise ConfigError(f"{file} can be read by others. Run: chmod 600 '{file}'")
+        token = file.read_text("utf-8").strip()
+    except OSError as exc:
+        raise ConfigError(f"Cannot use the token file {file}: {exc.strerror or exc}.") from None
+    if not token:
+        raise ConfigError(f"The token file {file} is empty. Remove it, and a new one is made.")
+    return token
+
+
+def _make_token(file: Path) -> None:
+    """Write a token where there is none. Of two modules that start at once, one makes it."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = file.with_name(f"{file.name}.{os.getpid()}")
+    if file.exists():
+        return
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+        opened.write(secrets.token_urlsafe(32) + "\n")
+    try:
+        os.link(draft, file)
+    except FileExistsError:
+        pass  # another module was faster
+    except OSError:  # a file system without links
+        os.replace(draft, file)
+    draft.unlink(missing_ok=True)
+
+
+def set_up_logging(level: str, redactor: Redactor) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(RedactingFilter(redactor))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    calm = max(logging.INFO, logging.getLogger().level)  # below, it shows every frame
+    logging.getLogger("websockets").setLevel(calm)
+
+
+def _url(config: Config, port: int) -> str:
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    return f"{'wss' if config.tls_cert else 'ws'}://{host}:{port}"
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed (the extra `fast`): some tenths less work per chunk."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -1,0 +1,73 @@
+"""The `waifu-llm` command. Each subcommand is a file of its own, imported when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from waifu_llm.version import __version__
+
+FAILED, WRONG_USAGE = 1, 2
+COMMANDS = {
+    "serve": "Run the module.",
+    "chat": "Talk to a model through a running module.",
+    "status": "Show what a running module is doing.",
+    "providers": "List the providers that can be loaded.",
+    "config": "Show the settings that hold, and where each comes from.",
+    "completion": "Print the shell's completion script.",
+}
+
+
+class Commands(click.Group):
+    """Knows its subcommands by name, so that `serve` need not import what `chat` needs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"waifu_llm.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="waifu-llm %(version)s")
+def cli() -> None:
+    """The LLM module for VTuber and AI-companion applications.
+
+    Every LLM backend behind one WebSocket, each in a process and an environment of its own that
+    is made when it is first wanted.
+
+    \b
+    To begin:
+      waifu-llm serve                  in one terminal
+      waifu-llm chat --provider echo   in another
+
+    Clients speak the protocol described in protocol.md; `waifu_llm.client` is one in Python.
+    """
+
+
+def main() -> None:
+    """Exit status: 0 done, 1 failed, 2 wrong usage."""
+    from waifu_llm.config import ConfigError
+    from waifu_llm.errors import WaifuError
+
+    try:
+        cli(prog_name="waifu-llm")
+    except ConfigError as error:
+        _complain(error, WRONG_USAGE)
+    except WaifuError as error:
+        _complain(error, FAILED)
+
+
+def _complain(error: Exception, status: int) -> None:
+    click.echo(f"waifu-llm: {error}", err=True)
+    sys.exit(status)

@@ -1,0 +1,76 @@
+"""`waifu-llm serve`"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import sys
+from typing import Any
+
+import click
+
+from waifu_llm.cli.main import FAILED
+from waifu_llm.cli.options import from_here, own_url, resolved, setting_options
+from waifu_llm.config import Config
+
+
+@click.command("serve", short_help="Run the module.")
+@setting_options
+def command(flags: dict[str, Any]) -> None:
+    """Run the module until a client closes it, or Ctrl-C.
+
+    It prints `listening on ws://HOST:PORT` once it answers. Every setting has a flag here, a
+    variable (--idle-seconds: WAIFU_LLM_IDLE_SECONDS) and a key in waifu-llm.toml (idle_seconds);
+    the first that is there holds. `waifu-llm config` shows which.
+
+    \b
+    Examples:
+      waifu-llm serve
+      waifu-llm serve --port 0 --parent-pid 4711
+      waifu-llm serve --allowed-origins http://127.0.0.1:8080
+    """
+    from waifu_llm import app  # what it imports is needed by no other command
+
+    settings, found = resolved(flags)
+    try:
+        app.run(settings, found, _say_where)
+    except OSError as exc:
+        known = (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL)
+        if exc.errno not in known and not isinstance(exc, socket.gaierror):
+            raise
+        click.echo(f"waifu-llm: {_explain(settings, exc)}", err=True)
+        sys.exit(FAILED)
+
+
+def _say_where(url: str) -> None:
+    lines = [
+        f"listening on {url}",
+        f"Try it: waifu-llm chat --url {from_here(url)} --provider echo",
+        "Stop it: Ctrl-C",
+    ]
+    click.echo("\n".join(lines))  # in one write: some who start it read one line and hang up
+
+
+def _explain(settings: Config, exc: OSError) -> str:
+    address = f"{settings.host}:{settings.port}"
+    if exc.errno == errno.EADDRNOTAVAIL or isinstance(exc, socket.gaierror):
+        return f"{settings.host} is no address of this machine."
+    if exc.errno == errno.EACCES:
+        return f"Listening at {address} is not permitted. Choose a port above 1023."
+    if module := asyncio.run(_module_at(own_url(settings))):
+        return f"{module} is already running at {address}. Use that one."
+    return f"Another program listens at {address}. Choose another --port, or 0 for a free one."
+
+
+async def _module_at(url: str) -> str | None:
+    from waifu_llm.client import connect
+    from waifu_llm.errors import Authorization, WaifuError
+
+    try:
+        async with connect(url, timeout=1) as client:
+            return f"A module (waifu-llm {client.info['version']})"
+    except Authorization:
+        return "A module that asks for its token"
+    except (WaifuError, KeyError):
+        return None

@@ -1,0 +1,63 @@
+"""`waifu-llm status`"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import click
+
+from waifu_llm.cli.options import client_options, module_url
+from waifu_llm.client import connect
+
+
+@click.command("status", short_help="Show what a running module is doing.")
+@client_options
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def command(url: str | None, token: str | None, as_json: bool) -> None:
+    """Show what a running module has loaded, what runs, and what waits.
+
+    The exit status is 1 when no module answers.
+
+    \b
+    Examples:
+      waifu-llm status
+      waifu-llm status --url ws://127.0.0.1:7562 --json
+    """
+    status = asyncio.run(_ask(module_url(url), token))
+    if as_json:
+        click.echo(json.dumps(status, indent=2))
+    else:
+        _show(status)
+
+
+async def _ask(url: str, token: str | None) -> dict[str, Any]:
+    async with connect(url, token=token, name="cli") as client:
+        status = await client.status()
+    for name in ("type", "unique_request_id", "is_error", "error"):
+        status.pop(name, None)
+    return status
+
+
+def _show(status: dict[str, Any]) -> None:
+    up, memory = _duration(status["uptime_seconds"]), _megabytes(status["memory_bytes"])
+    click.echo(f"waifu-llm {status['version']}, up {up}, {memory}, process {status['pid']}")
+    running, waiting = status["generations"], status["waiting"]
+    click.echo(f"{status['clients']} connected, {running} generating, {waiting} waiting")
+    for load in status["loads"]:
+        state = f"{load['provider']}: {load['state']}, {load['models']} models"
+        work = f"{load.get('requests', 0)} of {load['concurrency']} running"
+        click.echo(f"  {state}, {work}, {_megabytes(load.get('memory_bytes'))}")
+    if not status["loads"]:
+        click.echo("  nothing is loaded")
+
+
+def _megabytes(count: int | None) -> str:
+    return "memory unknown" if count is None else f"{count / 2**20:.0f} MB"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
