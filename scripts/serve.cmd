@@ -1,0 +1,2 @@
+@py -3 "%~dp0serve" %*
+@exit /b %ERRORLEVEL%

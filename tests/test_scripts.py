@@ -1,0 +1,272 @@
+"""The scripts: one command each on every system, and what they stand on."""
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ROOT / "scripts"
+NAMES = sorted(file.name for file in SCRIPTS.iterdir() if file.is_file() and not file.suffix)
+CI = ROOT / ".ci" / "run"
+posix = pytest.mark.skipif(os.name == "nt", reason="needs a shell")
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """Imports a helper of the scripts, which stand outside of the package."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    return importlib.import_module
+
+
+@pytest.fixture
+def setup(scripts, tmp_path, monkeypatch):
+    """The setup of a checkout in which nothing was made yet."""
+    setup = scripts("_setup")
+    venv = tmp_path / ".venv"
+    places = {"ROOT": tmp_path, "VENV": venv, "STAMP": venv / "stamp", "LOCK": venv / "lock"}
+    for name, place in {**places, "PYTHON": venv / "python"}.items():
+        monkeypatch.setattr(setup, name, place)
+    (tmp_path / "pyproject.toml").write_text('[dependency-groups]\ndev = ["ruff", "a; b == \'c\'"]')
+    return setup
+
+
+@pytest.fixture
+def steps(setup, monkeypatch):
+    """What a setup would do, written down instead."""
+    steps = []
+
+    def create():
+        steps.append("create")
+        setup.PYTHON.touch()
+
+    monkeypatch.setattr(setup, "_create", create)
+    monkeypatch.setattr(setup, "_pip", lambda *arguments: steps.append(arguments[2:]))
+    return steps
+
+
+MODULE_STEPS = ["create", ("--editable", ".")]
+DEV_STEPS = [("ruff", "a; b == 'c'")]
+
+
+def test_a_setup_is_made_once(setup, steps):
+    setup.ready()
+    setup.ready()
+    assert steps == MODULE_STEPS
+
+
+def test_what_tests_need_is_added_to_what_stands(setup, steps):
+    setup.ready()
+    setup.ready(dev=True)
+    setup.ready()
+    assert steps == [*MODULE_STEPS, *DEV_STEPS]
+
+
+def test_a_changed_project_is_set_up_anew_and_nothing_old_stays(setup, steps):
+    setup.ready()
+    (setup.VENV / "lib").mkdir()
+    (setup.ROOT / "pyproject.toml").write_text("[project]")
+    setup.ready()
+    assert steps == MODULE_STEPS * 2
+    assert not (setup.VENV / "lib").exists()
+
+
+def test_a_lost_interpreter_is_set_up_anew(setup, steps):
+    setup.ready()
+    setup.PYTHON.unlink()
+    setup.ready()
+    assert steps == MODULE_STEPS * 2
+
+
+@pytest.mark.parametrize("text", ["", "half a st", "\udcff"])
+def test_a_broken_stamp_counts_for_nothing(setup, steps, text):
+    setup.ready()
+    setup.STAMP.write_bytes(text.encode(errors="surrogateescape"))
+    setup.ready()
+    assert steps == MODULE_STEPS * 2
+
+
+def test_a_setup_that_ended_half_way_leaves_no_stamp(setup, steps, monkeypatch):
+    def die(*_):
+        raise KeyboardInterrupt
+
+    setup.ready()
+    with monkeypatch.context() as patched:
+        patched.setattr(setup, "_pip", die)
+        with pytest.raises(SystemExit, match="The next run begins again"):
+            setup.ready(dev=True)
+    assert not setup.STAMP.exists()
+    setup.ready(dev=True)
+    assert steps == [*MODULE_STEPS, *MODULE_STEPS, *DEV_STEPS]
+
+
+def test_a_module_that_stands_still_runs_when_the_dev_group_cannot_be_added(
+    setup, steps, monkeypatch
+):
+    def fail(*_):
+        raise setup.SetupError("This step failed.")
+
+    setup.ready()
+    monkeypatch.setattr(setup, "_pip", fail)
+    with pytest.raises(SystemExit, match="This step failed"):
+        setup.ready(dev=True)
+    setup.ready()
+    assert steps == MODULE_STEPS
+
+
+def test_a_file_in_the_way_is_named(setup):
+    setup.VENV.write_text("")
+    with pytest.raises(SystemExit, match=r"Cannot set up .*\.venv"):
+        setup.ready()
+
+
+def test_the_stamp_holds_for_one_project_one_python_and_one_place(setup):
+    stamp = setup.stamp(b"a", "3.11", ROOT)
+    others = [(b"b", "3.11", ROOT), (b"a", "3.12", ROOT), (b"a", "3.11", ROOT / "copy")]
+    assert stamp == setup.stamp(b"a", "3.11", ROOT)
+    assert stamp not in {setup.stamp(*other) for other in others}
+
+
+def test_a_step_that_fails_shows_what_it_said(setup, capfd):
+    loud = [sys.executable, "-c", "print('no such index'); raise SystemExit(1)"]
+    with pytest.raises(setup.SetupError, match="stands above"):
+        setup._quietly(loud)
+    assert capfd.readouterr() == ("", "no such index" + os.linesep)
+
+
+def test_a_step_that_works_says_nothing(setup, capfd):
+    setup._quietly([sys.executable, "-c", "print('chatter')"])
+    assert capfd.readouterr() == ("", "")
+
+
+WAITING = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import _setup
+from pathlib import Path
+_setup.VENV = Path(sys.argv[2])
+_setup.LOCK = _setup.VENV / "lock"
+with _setup._locked():
+    print("mine")
+"""
+
+
+def test_one_setup_waits_for_the_other(setup):
+    with setup._locked():
+        command = [sys.executable, "-B", "-c", WAITING, str(SCRIPTS), str(setup.VENV)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        other = subprocess.Popen(command, text=True, **pipes)
+        assert "waiting for it" in other.stderr.readline()
+        assert other.poll() is None
+    assert other.communicate(timeout=30)[0] == "mine\n"
+
+
+@posix
+def test_who_is_killed_leaves_the_lock_to_the_step_that_still_works(setup):
+    with setup._locked():
+        step = subprocess.Popen(["sleep", "60"], close_fds=False)
+    with setup.LOCK.open("ab") as file:
+        assert not setup._try_lock(file.fileno())
+        step.kill()
+        step.wait()
+        assert setup._try_lock(file.fileno())
+
+
+def pretend(folder, name, does):
+    """A Python on the PATH that does this."""
+    folder.mkdir(exist_ok=True)
+    file = folder / name
+    file.write_text(f"#!/bin/sh\n{does}\n")
+    file.chmod(0o755)
+
+
+@posix
+def test_the_newest_python_that_works_is_found(scripts, tmp_path, monkeypatch):
+    folder = tmp_path / "かな と space"
+    pretend(folder, "python3.14", "echo 'not installed' >&2; exit 127")
+    pretend(folder, "python3.13", "")
+    pretend(folder, "python3.12", f"exec '{sys.executable}' \"$@\"")
+    pretend(folder, "python3.11", "echo /never/asked")
+    monkeypatch.setenv("PATH", str(folder))
+    assert scripts("_python").find() == sys.executable
+
+
+def test_no_python_is_found_where_there_is_none(scripts, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert scripts("_python").find() is None
+
+
+def old_pythons():
+    """Interpreters of this machine that are too old for the module."""
+    for minor in range(5, 11):
+        pattern = f".pyenv/versions/3.{minor}.*/bin/python"
+        found = [shutil.which(f"python3.{minor}"), *Path.home().glob(pattern)]
+        yield from (str(path) for path in found if path and _runs(path))
+
+
+def _runs(python):
+    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_old_python_is_told_apart_in_one_sentence(name, tmp_path):
+    olds = list(old_pythons())
+    if not olds:
+        pytest.skip("no older Python on this machine")
+    for old in olds:
+        environ = {**os.environ, "PATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [old, str(SCRIPTS / name)]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 1, old
+        assert done.stderr.startswith("waifu-llm needs Python 3.11 or newer, this is Python 3.")
+        assert len(done.stderr.splitlines()) == 1
+
+
+@posix
+def test_an_old_python_hands_over_to_a_newer_one(tmp_path):
+    old = next(old_pythons(), None)
+    if old is None:
+        pytest.skip("no older Python on this machine")
+    pretend(tmp_path / "bin", "python3.12", f"exec '{sys.executable}' \"$@\"")
+    script = tmp_path / "script"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(SCRIPTS)!r})\n"
+        "import _python\n"
+        "_python.start(lambda arguments: print(sys.version_info[:2], arguments) or 7)\n"
+    )
+    environ = {"PATH": str(tmp_path / "bin"), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [old, str(script), "an argument"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert done.stdout == f"{sys.version_info[:2]} ['an argument']\n"
+    assert done.returncode == 7
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_script_has_a_twin_for_windows_that_keeps_the_exit_status(name):
+    twin = (SCRIPTS / f"{name}.cmd").read_text("ascii").splitlines()
+    assert twin == [f'@py -3 "%~dp0{name}" %*', "@exit /b %ERRORLEVEL%"]
+
+
+@posix
+@pytest.mark.parametrize("name", NAMES)
+def test_every_script_can_be_called_by_its_name(name):
+    assert (SCRIPTS / name).read_text("utf-8").startswith("#!/usr/bin/env python3\n")
+    assert os.access(SCRIPTS / name, os.X_OK)
+
+
+def test_the_readme_begins_with_how_to_serve_and_how_to_test():
+    top = (ROOT / "README.md").read_text("utf-8").splitlines()[:40]
+    assert any("scripts/serve" in line for line in top)
+    assert any("scripts/test" in line for line in top)
+
+
+@pytest.mark.skipif(not CI.exists(), reason="not a checkout")
+def test_ci_runs_the_tests_by_the_same_command_as_the_readme():
+    lines = [line.strip() for line in CI.read_text("utf-8").splitlines()]
+    assert "scripts/test" in lines
+    assert "scripts/check --quick" in lines
