@@ -1,0 +1,1 @@
+"""Measurements. A figure here is never a test: machines differ, and are noisy."""

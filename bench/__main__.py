@@ -1,0 +1,50 @@
+"""`scripts/bench`: runs each measurement and writes a table.
+
+scripts/bench                all of them
+scripts/bench interrupt      one of them
+scripts/bench --short        fewer rounds
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import interrupt, memory, start
+from bench.module import Row, write_table
+
+MEASUREMENTS = {"start": start.measure, "memory": memory.measure, "interrupt": interrupt.measure}
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *MEASUREMENTS], help="what to measure")
+    parser.add_argument("--short", action="store_true", help="fewer rounds, for a first look")
+    chosen = parser.parse_args()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="waifu-bench-") as home:
+        for name in chosen.names or MEASUREMENTS:
+            print(f"measuring: {name}", file=sys.stderr)
+            rows += MEASUREMENTS[name](Path(home), short=chosen.short)
+    table = write_table(rows, _machine())
+    print(table)
+    if not chosen.names and not chosen.short:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "core.md").write_text(table, "utf-8")
+
+
+def _machine() -> str:
+    day = datetime.now(UTC).date()
+    cores = os.cpu_count()
+    python = platform.python_version()
+    return f"{day}, {cores} cores, {platform.system()} {platform.machine()}, Python {python}"
+
+
+if __name__ == "__main__":
+    main()
