@@ -1,6 +1,6 @@
 """Runs one provider, and is its contract with the core.
 
-    python -I -u -X utf8 <this folder> <provider folder> <module:Class> [--probe]
+    python -I -u -X utf8 <this folder> <provider folder> <module:Class> [--probe | --lifeline=N]
 
 Lines in:   {"id":7,"op":"load"|"models"|"generate"|"interrupt"|"ping"|"unload",…}
 Lines out:  {"ready":1,…} once, then for each id any number of
@@ -10,6 +10,7 @@ Lines out:  {"ready":1,…} once, then for each id any number of
 Exit:       0 when stdin ends, 3 when the provider does not import (why is on stderr).
 
 `--probe` imports the provider and exits: it proves that an environment has all that is needed.
+`--lifeline` is the number of a pipe that closes when the core ends, however it does.
 
 Standard library only, and nothing of the core: this runs in a stranger's environment.
 """
@@ -23,8 +24,9 @@ import platform
 import sys
 import traceback
 
+import host_shadow
 from host_requests import Requests
-from host_stdio import LineWriter, claim, end_with_parent, read_lines
+from host_stdio import LineWriter, claim, read_lines
 from waifu_provider import Provider
 
 PROTOCOL = 1
@@ -34,13 +36,24 @@ IMPORT_FAILED = 3
 def main(folder: str, entry: str, *options: str) -> int:
     if "--probe" in options:
         return 0 if import_provider(folder, entry) else IMPORT_FAILED
-    end_with_parent()
     source, target = claim()
+    keep_memory_private()
+    for option in options:
+        host_shadow.cast(lifeline=int(option.partition("=")[2]))
     provider = import_provider(folder, entry)
     if provider is None:
         return IMPORT_FAILED
     asyncio.run(serve(provider, source, target))
     return 0
+
+
+def keep_memory_private() -> None:
+    """No core dump: there are keys in memory."""
+    try:
+        import resource
+    except ImportError:  # Windows writes none unasked
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def import_provider(folder: str, entry: str) -> Provider | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import threading
 import time
@@ -17,18 +16,6 @@ from typing import Callable
 _WRITE_AT_ONCE = 16 * 1024
 _READ = 256 * 1024
 _LAST_WORDS_SECONDS = 2.0
-_PR_SET_PDEATHSIG = 1
-
-
-def end_with_parent() -> None:
-    """Have Linux kill us when the core dies, even where a library never lets go of the GIL.
-
-    Elsewhere, and in all other states, the end of stdin tells us.
-    """
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def claim() -> tuple[int, int]:

@@ -1,31 +1,10 @@
 """What differs between operating systems, one file for each; the rest of the code does not ask."""
 
-import os
+import sys
 
-if os.name == "nt":
-    from waifu_llm.system.windows import (
-        kill_tree,
-        process_alive,
-        resident_bytes,
-        spawn_options,
-        terminate_tree,
-        tighten,
-    )
+if sys.platform == "win32":
+    from waifu_llm.system.windows import Tree, process_alive, resident_bytes, tighten
 else:
-    from waifu_llm.system.posix import (
-        kill_tree,
-        process_alive,
-        resident_bytes,
-        spawn_options,
-        terminate_tree,
-        tighten,
-    )
+    from waifu_llm.system.posix import Tree, process_alive, resident_bytes, tighten
 
-__all__ = [
-    "kill_tree",
-    "process_alive",
-    "resident_bytes",
-    "spawn_options",
-    "terminate_tree",
-    "tighten",
-]
+__all__ = ["Tree", "process_alive", "resident_bytes", "tighten"]

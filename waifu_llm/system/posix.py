@@ -12,19 +12,45 @@ from typing import Any
 _OPEN_FILES = 4096
 
 
-def spawn_options() -> dict[str, Any]:
-    """A session of its own: no Ctrl-C of ours reaches it, and its whole tree can be signalled."""
-    return {"start_new_session": True}
+class Tree:
+    """A process of ours with all that it starts.
 
+    It is in a session of its own: no Ctrl-C of ours reaches it, and it can be signalled whole. It
+    also inherits the reading end of a pipe whose writing end is ours alone. However we end, the
+    kernel closes that, and whoever watches for it in there ends what is left.
+    """
 
-def terminate_tree(pid: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGTERM)
+    def __init__(self) -> None:
+        self._theirs, self._ours = os.pipe()
+        self._pid: int | None = None
 
+    def spawn_options(self) -> dict[str, Any]:
+        return {"start_new_session": True, "pass_fds": (self._theirs,)}
 
-def kill_tree(pid: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+    def host_options(self) -> list[str]:
+        return [f"--lifeline={self._theirs}"]
+
+    def adopt(self, pid: int) -> None:
+        """This is the process that was started with these options."""
+        self._pid = pid
+        os.close(self._theirs)
+
+    def terminate(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def let_go(self) -> None:
+        """It is over, or was never started."""
+        if self._pid is None:
+            os.close(self._theirs)
+        os.close(self._ours)
+
+    def _signal(self, number: int) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            if self._pid is not None:
+                os.killpg(self._pid, number)
 
 
 def process_alive(pid: int) -> bool:

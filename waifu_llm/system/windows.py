@@ -3,58 +3,104 @@
 from __future__ import annotations
 
 import ctypes
-import subprocess
+import logging
 from typing import Any
 
 _NEW_GROUP_NO_WINDOW = 0x00000200 | 0x08000000
 _QUERY_LIMITED = 0x1000
+_SET_QUOTA_AND_TERMINATE = 0x0100 | 0x0001
 _STILL_ACTIVE = 259
+_EXTENDED_LIMITS = 9
+_KILL_ON_JOB_CLOSE = 0x2000
+
+log = logging.getLogger("waifu_llm.windows")
 
 
-def spawn_options() -> dict[str, Any]:
-    """A group of its own, so that no Ctrl-C of ours reaches it, and no console window."""
-    return {"creationflags": _NEW_GROUP_NO_WINDOW}
+class JobLimits(ctypes.Structure):
+    """JOBOBJECT_EXTENDED_LIMIT_INFORMATION; we set the flags alone."""
+
+    _fields_ = [
+        ("times", ctypes.c_int64 * 2),
+        ("flags", ctypes.c_uint32),
+        ("working_sets", ctypes.c_size_t * 2),
+        ("active_processes", ctypes.c_uint32),
+        ("affinity", ctypes.c_size_t),
+        ("classes", ctypes.c_uint32 * 2),
+        ("io_counters", ctypes.c_uint64 * 6),
+        ("memory", ctypes.c_size_t * 4),
+    ]
 
 
-def terminate_tree(pid: int) -> None:
-    """There is no polite way for a process without a window; closing its stdin was it."""
+class Tree:
+    """A process of ours with all that it starts: a job object.
 
+    The kernel ends everything in it when the last handle to it closes, so also when we are killed.
+    What the launcher started before it was adopted is in a job of the launcher's own, and ends
+    with it.
+    """
 
-def kill_tree(pid: int) -> None:
-    subprocess.Popen(
-        ["taskkill", "/F", "/T", "/PID", str(pid)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        creationflags=_NEW_GROUP_NO_WINDOW,
-    )
+    def __init__(self) -> None:
+        kernel = _kernel()
+        self._job = kernel.CreateJobObjectW(None, None)
+        limits = JobLimits(flags=_KILL_ON_JOB_CLOSE)
+        kernel.SetInformationJobObject(
+            self._job, _EXTENDED_LIMITS, ctypes.byref(limits), ctypes.sizeof(limits)
+        )
+
+    def spawn_options(self) -> dict[str, Any]:
+        """A group of its own, so that no Ctrl-C of ours reaches it, and no console window."""
+        return {"creationflags": _NEW_GROUP_NO_WINDOW}
+
+    def host_options(self) -> list[str]:
+        return []
+
+    def adopt(self, pid: int) -> None:
+        """This is the process that was started with these options."""
+        kernel = _kernel()
+        process = kernel.OpenProcess(_SET_QUOTA_AND_TERMINATE, False, pid)
+        if not kernel.AssignProcessToJobObject(self._job, process):
+            log.warning("process %d is in no job: what it starts may outlive the module", pid)
+        kernel.CloseHandle(process)
+
+    def terminate(self) -> None:
+        """There is no polite way for a process without a window; closing its stdin was it."""
+
+    def kill(self) -> None:
+        _kernel().TerminateJobObject(self._job, 1)
+
+    def let_go(self) -> None:
+        """It is over, or was never started."""
+        _kernel().CloseHandle(self._job)
 
 
 def process_alive(pid: int) -> bool:
-    kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined,unused-ignore]
+    kernel = _kernel()
     handle = kernel.OpenProcess(_QUERY_LIMITED, False, pid)
     if not handle:
         return False
-    code = ctypes.c_ulong()
+    code = ctypes.c_uint32()
     kernel.GetExitCodeProcess(handle, ctypes.byref(code))
     kernel.CloseHandle(handle)
     return code.value == _STILL_ACTIVE
 
 
-class _Memory(ctypes.Structure):
+class Memory(ctypes.Structure):
+    """PROCESS_MEMORY_COUNTERS"""
+
     _fields_ = [
-        ("size", ctypes.c_ulong),
-        ("page_faults", ctypes.c_ulong),
+        ("size", ctypes.c_uint32),
+        ("page_faults", ctypes.c_uint32),
         *((name, ctypes.c_size_t) for name in ("peak", "resident", *"abcdef")),
     ]
 
 
 def resident_bytes(pid: int) -> int | None:
     """Memory that a process holds now, where it can be told."""
-    kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined,unused-ignore]
+    kernel = _kernel()
     handle = kernel.OpenProcess(_QUERY_LIMITED, False, pid)
     if not handle:
         return None
-    memory = _Memory(size=ctypes.sizeof(_Memory))
+    memory = Memory(size=ctypes.sizeof(Memory))
     told = kernel.K32GetProcessMemoryInfo(handle, ctypes.byref(memory), memory.size)
     kernel.CloseHandle(handle)
     return int(memory.resident) if told else None
@@ -62,3 +108,19 @@ def resident_bytes(pid: int) -> int | None:
 
 def tighten() -> None:
     """The user's own data folder is closed to other users already."""
+
+
+def _kernel() -> Any:
+    """kernel32, told which of its numbers are handles: these are wider than an int."""
+    kernel = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined,unused-ignore]
+    handle = ctypes.c_void_p
+    kernel.CreateJobObjectW.restype = kernel.OpenProcess.restype = handle
+    kernel.CreateJobObjectW.argtypes = [handle, ctypes.c_wchar_p]
+    kernel.OpenProcess.argtypes = [ctypes.c_uint32, ctypes.c_int, ctypes.c_uint32]
+    kernel.AssignProcessToJobObject.argtypes = [handle, handle]
+    kernel.TerminateJobObject.argtypes = [handle, ctypes.c_uint32]
+    kernel.SetInformationJobObject.argtypes = [handle, ctypes.c_int, handle, ctypes.c_uint32]
+    kernel.GetExitCodeProcess.argtypes = [handle, handle]
+    kernel.K32GetProcessMemoryInfo.argtypes = [handle, handle, ctypes.c_uint32]
+    kernel.CloseHandle.argtypes = [handle]
+    return kernel

@@ -1,0 +1,88 @@
+"""Trees of processes on Linux and macOS."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from support import LIMIT
+
+if os.name != "posix":
+    pytest.skip("POSIX", allow_module_level=True)
+
+from waifu_llm.system.posix import Tree, process_alive, resident_bytes
+
+SLEEP = "import time; time.sleep(3600)"
+WITH_A_CHILD = f"""
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", {SLEEP!r}])
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+def run(tree: Tree, code: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", code]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **tree.spawn_options())
+    tree.adopt(process.pid)
+    return process
+
+
+@pytest.mark.parametrize(("how", "number"), [("terminate", 15), ("kill", 9)])
+def test_a_tree_ends_with_its_branches(how, number):
+    tree = Tree()
+    process = run(tree, WITH_A_CHILD)
+    child = int(process.stdout.readline())
+    assert process_alive(child)
+    getattr(tree, how)()
+    assert process.wait(LIMIT) == -number
+    assert process.stdout.read() == ""  # its end: the child had it open as well
+    process.stdout.close()
+    tree.let_go()
+
+
+def test_a_tree_that_was_never_started_signals_nobody():
+    tree = Tree()
+    tree.terminate()
+    tree.kill()
+    tree.let_go()
+
+
+def test_a_tree_that_is_gone_can_be_signalled():
+    tree = Tree()
+    process = run(tree, "")
+    process.wait(LIMIT)
+    process.stdout.close()
+    tree.terminate()
+    tree.kill()
+    tree.let_go()
+
+
+def test_letting_go_closes_all_that_was_opened():
+    before = set(os.listdir("/dev/fd"))
+    for started in (True, False):
+        tree = Tree()
+        if started:
+            process = run(tree, "")
+            process.wait(LIMIT)
+            process.stdout.close()
+        tree.let_go()
+    assert set(os.listdir("/dev/fd")) == before
+
+
+def test_a_zombie_is_not_alive():
+    process = subprocess.Popen([sys.executable, "-c", SLEEP])
+    assert process_alive(process.pid)
+    process.send_signal(signal.SIGKILL)
+    if sys.platform == "linux":
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not process_alive(process.pid)
+    process.wait(LIMIT)
+    assert not process_alive(process.pid)
+
+
+def test_resident_memory_is_told():
+    assert 2**20 < resident_bytes(os.getpid()) < 2**33
