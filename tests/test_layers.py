@@ -21,7 +21,7 @@ LAYERS = [
     ["protocol", "config", "backend", "names"],
     ["specs"],
     ["hookspecs", "credentials"],
-    ["plugins", "environments", "wire", "generation"],
+    ["plugins", "environments", "wire", "generation", "provider_log", "restarts"],
     ["process", "loads"],
     ["guest"],
     ["engine", "answers"],

@@ -11,8 +11,9 @@ import pytest
 from support import LIMIT
 
 from waifu_llm.backend import Progress
-from waifu_llm.errors import Authorization, Overloaded, Timeout
+from waifu_llm.errors import Authorization, Overloaded, ProviderCrashed, Timeout
 from waifu_llm.loads import Loaded, LoadLimits, Loads
+from waifu_llm.restarts import Restarts
 from waifu_llm.specs import ProviderSpec
 
 
@@ -22,6 +23,7 @@ class FakeBackend:
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
         self.alive = True
+        self.ended = False
         self.entered = asyncio.Event()
         self.closed = asyncio.Event()
 
@@ -246,6 +248,45 @@ async def test_a_dead_backend_is_replaced_at_the_next_generation(loads, shop):
     shop.backends[0].alive = False
     assert loaded.backend is None
     assert await User(loaded, [], "second").leave() is shop.backends[1]
+
+
+async def test_what_dies_too_often_is_given_up_and_says_so(loads, shop):
+    loaded = loads.obtain(spec(), {})
+    loaded._restarts = Restarts(chance=lambda: -1.0)  # no pauses
+    for _ in range(5):
+        (await User(loaded, [], "user").leave()).alive = False
+    for _ in range(3):
+        with pytest.raises(ProviderCrashed, match="died 5 times"):
+            await loaded.ready()
+    assert (len(shop.backends), loaded.state) == (5, "crash_loop")
+
+
+async def test_what_crashes_while_it_loads_is_given_up_too(loads, shop):
+    loaded = loads.obtain(spec(), {})
+    loaded._restarts = Restarts(chance=lambda: -1.0)
+    shop.errors = [ProviderCrashed("gone")] * 5
+    for _ in range(5):
+        with pytest.raises(ProviderCrashed, match="gone"):
+            await loaded.ready()
+    with pytest.raises(ProviderCrashed, match="died 5 times"):
+        await loaded.ready()
+
+
+async def test_a_wrong_key_is_no_death(loads, shop):
+    loaded = loads.obtain(spec(), {})
+    shop.errors = [Authorization("no")] * 9
+    for _ in range(9):
+        with pytest.raises(Authorization):
+            await loaded.ready()
+    assert await loaded.ready() is shop.backends[9]
+
+
+async def test_what_ended_is_not_kept(loads, shop):
+    loaded = loads.obtain(spec(), {})
+    for _ in range(3):
+        backend = await User(loaded, [], "user").leave()
+        backend.alive, backend.ended = False, True
+    assert loaded._backends == [backend]
 
 
 async def test_a_backend_that_died_while_one_waited_is_replaced(loads, shop):

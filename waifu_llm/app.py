@@ -24,7 +24,8 @@ from waifu_llm.engine import Engine
 from waifu_llm.environments import Environments
 from waifu_llm.paths import Paths, bundled_providers
 from waifu_llm.plugins import Catalogue
-from waifu_llm.process import ProviderProcess
+from waifu_llm.process import Patience, ProviderProcess
+from waifu_llm.provider_log import LogFile
 from waifu_llm.redaction import RedactingFilter, Redactor
 from waifu_llm.specs import ProviderSpec
 
@@ -44,6 +45,7 @@ class Module:
         self._redactor = Redactor()
         self._stop = asyncio.Event()
         self._processes: set[ProviderProcess] = set()
+        self._patience = Patience(obey=config.interrupt_grace_seconds)
         self._environments = Environments(
             paths.environments, paths.cache, auto_install=config.auto_install
         )
@@ -91,10 +93,11 @@ class Module:
     ) -> Backend:
         python = await self._environments.ensure(spec, progress)
         self._paths.run.mkdir(parents=True, exist_ok=True)
+        log_file = LogFile(self._paths.provider_log(spec.name))
         redactor = Redactor(spec.secrets_of(dict(settings)))
         progress("start", 0.0, f"Starting {spec.title}.")
         process = await ProviderProcess.start(
-            python, spec, self._paths.run, redactor, self._config.interrupt_grace_seconds
+            python, spec, self._paths.run, log_file, redactor, self._patience
         )
         self._processes = {each for each in self._processes if each.alive} | {process}
         return process
@@ -116,7 +119,7 @@ class Module:
         """The first signal closes; the second does not wait for anything."""
         if self._stop.is_set():
             for process in self._processes:
-                system.kill_tree(process.pid)
+                process.kill()
             os._exit(HARD_EXIT)
         self.stop()
         if number == signal.SIGINT:

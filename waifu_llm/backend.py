@@ -84,5 +84,9 @@ class Backend(Protocol):
     def alive(self) -> bool:
         """Whether it can take another request."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left of it: one that takes no more may still have work."""
+
     def status(self) -> dict[str, Any]:
         """What an operator wants to see."""

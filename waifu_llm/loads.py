@@ -1,7 +1,8 @@
 """Loaded things: a provider with its settings, key and address, shared by all who asked alike.
 
-A Loaded starts its backend when somebody holds it, starts another when that one has died, lets
-in as many generations as the provider takes, and is freed a while after the last holder left.
+A Loaded starts its backend when somebody holds it, starts another when that one has died (but not
+for ever), lets in as many generations as the provider takes, and is freed a while after the last
+holder left.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any
 from msgspec import Struct
 
 from waifu_llm.backend import Backend, Progress
-from waifu_llm.errors import Overloaded, Timeout
+from waifu_llm.errors import Overloaded, ProviderCrashed, Timeout
+from waifu_llm.restarts import Restarts
 from waifu_llm.specs import ProviderSpec
 
 OpenBackend = Callable[[ProviderSpec, Mapping[str, Any], Progress], Awaitable[Backend]]
@@ -67,6 +69,7 @@ class Loaded:
         self._loading: asyncio.Task[Backend] | None = None
         self._tasks: set[asyncio.Task[Backend]] = set()
         self._backends: list[Backend] = []
+        self._restarts = Restarts()
         self._idle_timer: asyncio.TimerHandle | None = None
         default = limits.cloud_concurrency if spec.kind == "cloud" else 1
         self.concurrency = spec.concurrency or default
@@ -103,6 +106,8 @@ class Loaded:
 
     @property
     def state(self) -> str:
+        if self._restarts.given_up_for:
+            return "crash_loop"
         if self._loading is None:
             return "new"
         if not self._loading.done():
@@ -118,6 +123,7 @@ class Loaded:
         if backend := self.backend:
             return backend
         if self._loading is None or self._loading.done():
+            self._see_whether_it_died()
             self._loading = asyncio.create_task(self._load(model_id))
             self._tasks.add(self._loading)
             self._loading.add_done_callback(self._tasks.discard)
@@ -129,7 +135,26 @@ class Loaded:
         finally:
             self._listeners.pop(listener, None)
 
+    def _see_whether_it_died(self) -> None:
+        """
+        Raises:
+            ProviderCrashed: When it has died too often to be started again.
+        """
+        if self._loading and not _failure(self._loading):
+            self._loading = None
+            self._restarts.note_death()
+        self._restarts.refuse(self.spec.name)
+
     async def _load(self, model_id: str | None) -> Backend:
+        await asyncio.sleep(self._restarts.pause())
+        self._backends = [each for each in self._backends if not each.ended]
+        try:
+            return await self._open(model_id)
+        except ProviderCrashed:
+            self._restarts.note_death()
+            raise
+
+    async def _open(self, model_id: str | None) -> Backend:
         backend = await self._open_backend(self.spec, self.settings, self._tell)
         self._backends.append(backend)
         self._tell("load", 0.0, f"Loading {self.spec.title}.")

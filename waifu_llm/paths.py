@@ -41,6 +41,13 @@ class Paths:
         return self.home / "run"
 
     @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    def provider_log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    @property
     def history(self) -> Path:
         return self.home / "chat-history"
 

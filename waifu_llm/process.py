@@ -3,8 +3,9 @@
 A request goes out as a line with a number; every line that comes back bears one, and is given to
 the Sink that came with it. When the process ends, all that was pending fails at once.
 
-An interrupt is a message. A process that has not obeyed after its grace period is retired: it
-takes nothing new, keeps its other streams, and is killed when they end, or after a minute.
+An interrupt is a message. A process that has not obeyed in time is retired: it takes nothing new,
+keeps its other streams, and is ended after them, or after a minute. One that says nothing while it
+works, does not read, or writes what cannot be read, is killed.
 """
 
 from __future__ import annotations
@@ -12,27 +13,52 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
+from time import monotonic
 from typing import Any, cast
+
+from msgspec import Struct
 
 from waifu_llm import system, wire
 from waifu_llm.backend import Progress, Request, Settings, Sink
 from waifu_llm.errors import Overloaded, ProviderCrashed, Unavailable, Unexpected, WaifuError
 from waifu_llm.paths import HOST
+from waifu_llm.provider_log import LogFile, ProviderLog
 from waifu_llm.redaction import Redactor
 from waifu_llm.specs import ProviderSpec
 from waifu_llm.wire import Line, LineReader
 
-READY_SECONDS = 60.0
-STOP_STEP_SECONDS = 2.0
-RETIRED_SECONDS = 60.0
 LAST_LINES_SECONDS = 0.05
+LATE_EXIT_SECONDS = 0.5
+_ALL_SIGNS = 3
 UNSENT_LIMIT = 64 * 1024 * 1024
-_STDERR_KEPT = 64 * 1024
+_SILENCES = 3
+_UNREADABLE_LINES = 10
+_UNREADABLE_SECONDS = 60.0
 _STDERR_SHOWN = 2_000
 
 log = logging.getLogger("waifu_llm.process")
+
+
+class Patience(Struct, frozen=True):
+    """How many seconds a process gets."""
+
+    start: float = 60.0
+    """until its first line"""
+    obey: float = 5.0
+    """from an interrupt to its end"""
+    speak: float = 10.0
+    """to say something while it works; three times in vain, and it is hung"""
+    read: float = 10.0
+    """to read what it was sent"""
+    answer: float = 2.0
+    """to answer a ping, once it is retired"""
+    finish: float = 60.0
+    """for its other streams, once it is retired"""
+    step: float = 2.0
+    """for each step of its stop"""
 
 
 class Generating:
@@ -67,24 +93,41 @@ class Generating:
 class ProviderProcess(asyncio.SubprocessProtocol):
     """The Backend. Make one with `start`."""
 
-    def __init__(self, spec: ProviderSpec, redactor: Redactor, grace_seconds: float) -> None:
+    def __init__(
+        self, spec: ProviderSpec, log_file: LogFile, redactor: Redactor, patience: Patience
+    ) -> None:
         self.spec = spec
         self._redactor = redactor
-        self._grace_seconds = grace_seconds
+        self._patience = patience
         self._loop = asyncio.get_running_loop()
+        self._tree = system.Tree()
+        self._log = ProviderLog(log_file, redactor)
         self._reader = LineReader()
-        self._stderr = b""
         self._calls: dict[int, asyncio.Future[wire.Done]] = {}
         self._progress: dict[int, Progress] = {}
         self._generations: dict[int, Generating] = {}
         self._next = 0
+        self._heard = False
+        self._watch: asyncio.Task[None] | None = None
+        self._sent = 0
+        self._reading_timer: asyncio.TimerHandle | None = None
+        self._unreadable: deque[float] = deque(maxlen=_UNREADABLE_LINES)
         self._retired = False
+        self._killed_because = ""
+        self._signs: set[str] = set()
         self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._exited: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
 
     @classmethod
     async def start(
-        cls, python: Path, spec: ProviderSpec, cwd: Path, redactor: Redactor, grace_seconds: float
+        cls,
+        python: Path,
+        spec: ProviderSpec,
+        cwd: Path,
+        log_file: LogFile,
+        redactor: Redactor,
+        patience: Patience,
     ) -> ProviderProcess:
         """Run the host in the provider's environment and wait for its first line.
 
@@ -92,31 +135,43 @@ class ProviderProcess(asyncio.SubprocessProtocol):
             ProviderCrashed: When it ends before, with what it said.
             Unavailable: When it says nothing in time.
         """
-        loop = asyncio.get_running_loop()
-        _, process = await loop.subprocess_exec(
-            lambda: cls(spec, redactor, grace_seconds),
-            *(str(python), "-I", "-u", "-X", "utf8", str(HOST), str(spec.folder), spec.entry),
-            cwd=cwd,
-            env=_child_environ(os.environ),
-            **system.spawn_options(),
-        )
+        process = cls(spec, log_file, redactor, patience)
+        await process._spawn(python, cwd)
         try:
-            async with asyncio.timeout(READY_SECONDS):
+            async with asyncio.timeout(patience.start):
                 await asyncio.shield(process._ready)
         except TimeoutError:
             await process.close()
-            seconds = READY_SECONDS
+            seconds = patience.start
             raise Unavailable(f"`{spec.name}` did not start within {seconds:g} s.") from None
         except BaseException:
             await process.close()
             raise
         return process
 
+    async def _spawn(self, python: Path, cwd: Path) -> None:
+        host = [str(python), "-I", "-u", "-X", "utf8", str(HOST), str(self.spec.folder)]
+        try:
+            await self._loop.subprocess_exec(
+                lambda: self,
+                *(*host, self.spec.entry, *self._tree.host_options()),
+                cwd=cwd,
+                env=_child_environ(os.environ),
+                **self._tree.spawn_options(),
+            )
+        except BaseException:
+            self._tree.let_go()
+            raise
+
     # What the engine calls
 
     @property
     def alive(self) -> bool:
         return not self._ended.done() and not self._retired
+
+    @property
+    def ended(self) -> bool:
+        return self._ended.done()
 
     @property
     def pid(self) -> int:
@@ -137,6 +192,7 @@ class ProviderProcess(asyncio.SubprocessProtocol):
         else:
             self._generations[running.number] = running
             self._write(wire.encode_generate(running.number, request))
+            self._see_that_it_lives()
         return running
 
     def _refusal(self) -> WaifuError | None:
@@ -148,20 +204,25 @@ class ProviderProcess(asyncio.SubprocessProtocol):
 
     def interrupt(self, running: Generating) -> None:
         self._write(wire.encode_operation(running.number, "interrupt"))
-        self._loop.call_later(self._grace_seconds, self._see_that_it_obeyed, running)
+        self._loop.call_later(self._patience.obey, self._see_that_it_obeyed, running)
 
     async def close(self) -> None:
         """Stop it, a step at a time: close its stdin, terminate its group, kill its group."""
         self._retired = True
         self._fail_generations()
         self._stdin.close()
-        if not await self._ends_within(STOP_STEP_SECONDS):
-            system.terminate_tree(self.pid)
-        if not await self._ends_within(STOP_STEP_SECONDS):
+        if not await self._exits_within(self._patience.step):
+            self._tree.terminate()
+        if not await self._exits_within(self._patience.step):
             log.warning("%s does not end; killing it", self.spec.name)
-            system.kill_tree(self.pid)
-            await self._ends_within(STOP_STEP_SECONDS)
-        self._transport.close()
+            self._tree.kill()
+            await self._exits_within(self._patience.step)
+        self._end()
+        if self._exited.done():  # else uvloop would never reap it
+            self._transport.close()
+
+    def kill(self) -> None:
+        self._tree.kill()
 
     def status(self) -> dict[str, Any]:
         return {
@@ -175,16 +236,18 @@ class ProviderProcess(asyncio.SubprocessProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.SubprocessTransport, transport)
         self._stdin = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0))
+        self._log.pid = self.pid
+        self._tree.adopt(self.pid)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if fd == 2:
-            self._stderr = (self._stderr + data)[-_STDERR_KEPT:]
+            self._log.feed(data)
             return
+        self._heard = True
         try:
             lines = self._reader.feed(data)
         except wire.LineTooLong as exc:
-            log.error("%s wrote %s; killing it", self.spec.name, exc)
-            system.kill_tree(self.pid)
+            self._kill(f"it wrote {exc}")
             return
         touched: dict[Sink, None] = {}
         for each in lines:
@@ -193,12 +256,37 @@ class ProviderProcess(asyncio.SubprocessProtocol):
             sink.flush()
 
     def process_exited(self) -> None:
-        """Either sign of an end is enough: a grandchild may hold the pipe, or the exit be late."""
-        self._loop.call_later(LAST_LINES_SECONDS, self._end)
+        self._exited.set_result(None)
+        self._loop.call_later(LAST_LINES_SECONDS, self._transport.close)
+        self._take_sign("exit", LAST_LINES_SECONDS)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         if fd == 1:
-            self._loop.call_later(LAST_LINES_SECONDS, self._end)
+            self._take_sign("stdout", LATE_EXIT_SECONDS)
+        elif fd == 2:
+            self._signs.add("stderr")
+
+    def _take_sign(self, sign: str, seconds: float) -> None:
+        """Not every sign need come: a grandchild may hold the pipes, or the exit be late."""
+        self._signs.add(sign)
+        self._loop.call_later(0 if len(self._signs) == _ALL_SIGNS else seconds, self._end)
+
+    def pause_writing(self) -> None:
+        """The pipe is full."""
+        self._see_that_it_reads(taken=-1)
+
+    def resume_writing(self) -> None:
+        if self._reading_timer:
+            self._reading_timer.cancel()
+
+    def _see_that_it_reads(self, taken: int) -> None:
+        """Slowly is well; not at all is not."""
+        before, taken = taken, self._sent - self._stdin.get_write_buffer_size()
+        if taken == before:
+            self._kill(f"it has read nothing for {self._patience.read:g} s")
+        else:
+            seconds = self._patience.read
+            self._reading_timer = self._loop.call_later(seconds, self._see_that_it_reads, taken)
 
     # Lines that came
 
@@ -235,6 +323,7 @@ class ProviderProcess(asyncio.SubprocessProtocol):
     def _take_unreadable(self, data: bytes, exc: Exception) -> None:
         """Whose line it is may still be told; that request fails, and no other."""
         log.error("%s wrote a line that cannot be read: %s", self.spec.name, exc)
+        self._count_unreadable()
         try:
             outline = wire.decode_outline(data)
         except wire.UNREADABLE:
@@ -249,6 +338,12 @@ class ProviderProcess(asyncio.SubprocessProtocol):
                 self._forget(running)
             else:
                 running.interrupt()
+
+    def _count_unreadable(self) -> None:
+        self._unreadable.append(monotonic())
+        enough = len(self._unreadable) == _UNREADABLE_LINES
+        if enough and self._unreadable[-1] - self._unreadable[0] < _UNREADABLE_SECONDS:
+            self._kill("it writes lines that cannot be read")
 
     def _take_other(self, line: Line) -> None:
         if line.ready is not None:
@@ -299,9 +394,26 @@ class ProviderProcess(asyncio.SubprocessProtocol):
 
     def _write(self, data: bytes) -> None:
         if not self._stdin.is_closing():
+            self._sent += len(data)
             self._stdin.write(data)
 
-    # Ends
+    # Is it well?
+
+    def _see_that_it_lives(self) -> None:
+        if self._watch is None or self._watch.done():
+            self._watch = self._loop.create_task(self._listen_for_life())
+
+    async def _listen_for_life(self) -> None:
+        """While it works, ask it now and then. Busy answers, hung does not."""
+        silences = 0
+        while self._generations and not self._ended.done():
+            self._heard = False
+            await asyncio.sleep(self._patience.speak)
+            silences = 0 if self._heard else silences + 1
+            if silences == _SILENCES:
+                self._kill(f"it has said nothing for {_SILENCES * self._patience.speak:g} s")
+            elif silences:
+                self._write(wire.encode_operation(self._number(), "ping"))
 
     def _see_that_it_obeyed(self, running: Generating) -> None:
         if running.over.done() or self._retired:
@@ -314,21 +426,53 @@ class ProviderProcess(asyncio.SubprocessProtocol):
         self._ended.add_done_callback(lambda _: task.cancel())
 
     async def _end_when_idle(self) -> None:
+        """Its other streams may end first, if it still hears anything at all."""
+        if not await self._answers():
+            self._kill("it ignores an interrupt and answers nothing")
         others = [running.over for running in self._generations.values() if not running.interrupted]
         if others:
-            await asyncio.wait(others, timeout=RETIRED_SECONDS)
+            await asyncio.wait(others, timeout=self._patience.finish)
         await self.close()
 
-    async def _ends_within(self, seconds: float) -> bool:
-        await asyncio.wait([self._ended], timeout=seconds)
-        return self._ended.done()
+    async def _answers(self) -> bool:
+        try:
+            async with asyncio.timeout(self._patience.answer):
+                await self._call("ping")
+        except TimeoutError:
+            return False
+        return True
+
+    # Ends
+
+    async def _exits_within(self, seconds: float) -> bool:
+        await asyncio.wait([self._exited], timeout=seconds)
+        return self._exited.done()
+
+    def _kill(self, why: str) -> None:
+        """Whoever waits for it is told now: it may take its time to die."""
+        if self._ended.done() or self._killed_because:
+            return
+        log.error("%s is killed: %s", self.spec.name, why)
+        self._log.note(f"killed: {why}")
+        self._killed_because = why
+        self._retired = True
+        self._tree.kill()
+        self._fail_everything()
 
     def _end(self) -> None:
-        """The process is gone: whoever waits for it is told now."""
+        """The process is gone."""
         if self._ended.done():
             return
         self._ended.set_result(None)
-        system.kill_tree(self.pid)  # with what it may have left behind
+        self._tree.kill()  # what it may have left behind
+        self._tree.let_go()
+        self._log.end()
+        self._fail_everything()
+        self.resume_writing()
+        if self._watch:
+            self._watch.cancel()
+
+    def _fail_everything(self) -> None:
         error = self._crash()
         waiting: list[asyncio.Future[Any]] = [self._ready, *self._calls.values()]
         for call in waiting:
@@ -343,12 +487,15 @@ class ProviderProcess(asyncio.SubprocessProtocol):
             self._forget(running)
 
     def _crash(self) -> WaifuError:
+        words = self._log.last_words(_STDERR_SHOWN)
+        said = f" It said:\n{words}" if words else ""
+        return ProviderCrashed(f"The process of `{self.spec.name}` {self._fate()}.{said}")
+
+    def _fate(self) -> str:
+        if self._killed_because:
+            return f"was killed: {self._killed_because}"
         code = self._transport.get_returncode()
-        everything = self._redactor.clean(self._stderr.decode("utf-8", "replace"))
-        said = everything[-_STDERR_SHOWN:].strip()
-        status = f" (exit status {code})" if code is not None else ""
-        words = f" It said:\n{said}" if said else ""
-        return ProviderCrashed(f"The process of `{self.spec.name}` ended{status}.{words}")
+        return "ended" if code is None else f"ended (exit status {code})"
 
     def _clean(self, error: WaifuError) -> WaifuError:
         cleaned = self._redactor.clean(error.message)

@@ -15,6 +15,7 @@ COMMANDS = {
     "chat": "Talk to a model through a running module.",
     "status": "Show what a running module is doing.",
     "providers": "List the providers that can be loaded.",
+    "logs": "Show what a provider's processes wrote to stderr.",
     "config": "Show the settings that hold, and where each comes from.",
     "completion": "Print the shell's completion script.",
 }
