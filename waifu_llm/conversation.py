@@ -36,7 +36,7 @@ class Message(Struct, frozen=True, omit_defaults=True):
 
     role: Role
     content: str | None = None
-    name: str | None = None
+    name: Annotated[str, Meta(max_length=512)] | None = None
     images: list[Image] | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
@@ -63,7 +63,7 @@ class Params(Struct, frozen=True, omit_defaults=True, kw_only=True):
     character_name: Annotated[str, Meta(max_length=512)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=5)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    seed: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+    seed: Annotated[int, Meta(ge=-(2**53), le=2**53)] | None = None
     penalties: Penalties | None = None
     max_output_length: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     stop_tokens: Annotated[list[Text], Meta(max_length=64)] | None = None

@@ -14,7 +14,8 @@ import msgspec
 from waifu_llm.conversation import Message, NamesMode
 
 _LONGEST = 64
-_COLONS = (":", "：", "﹕", "꞉", "∶", "ː")
+_LONGEST_HEAD = 4 * _LONGEST  # composed letters may stand there in parts
+_COLON = re.compile("[:\uff1a\ufe55\ufe13\u2a74\ua789\u2236\u02d0]")
 _INVISIBLE = re.compile(  # beyond the control characters: joiners, fillers, variation selectors
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
     "\U000e0100-\U000e01ef]"
@@ -43,50 +44,70 @@ class Speakers:
     """
 
     def __init__(self, messages: list[Message], character: str | None) -> None:
-        self.character = _clean(character) if character else None
+        self._visible = VisibleCharacters()
         self._shown: dict[str, str] = {}
-        taken = {self.character.casefold()} if self.character else set()
-        sent = dict.fromkeys(each.name for each in messages if each.name)
-        for name in sorted(sent, key=lambda name: name != _clean(name)):
-            self._shown[name] = _free(_clean(name), taken)
-            taken.add(self._shown[name].casefold())
+        self._numbers: dict[str, int] = {}
+        self.character = self._clean(character) if character else None
+        self._taken = {self.character.casefold()} if self.character else set()
+        sent = {each.name: self._clean(each.name) for each in messages if each.name}
+        for name in sorted(sent, key=lambda name: name != sent[name]):
+            self._shown[name] = self._free(sent[name])
 
     def name_of(self, message: Message) -> str | None:
         if not message.name:
             return None
-        own = self.character and _clean(message.name).casefold() == self.character.casefold()
-        return self.character if own and message.role == "assistant" else self._shown[message.name]
+        if message.role == "assistant" and self.character:
+            same = self._clean(message.name).casefold() == self.character.casefold()
+            return self.character if same else self._shown[message.name]
+        return self._shown[message.name]
 
-    def everyone(self) -> list[str]:
-        return [*self._shown.values(), *([self.character] if self.character else [])]
+    def takes_a_turn(self, line: str) -> bool:
+        """Whether a line looks as if one of them began to speak there."""
+        colon = _COLON.search(line)
+        if colon is None:
+            return False
+        head = line[: colon.start()].translate(self._visible)
+        if len(head) > _LONGEST_HEAD:
+            return False  # no name is as long as that, whatever of it can be seen
+        return _single_spaced(unicodedata.normalize("NFKC", head)).casefold() in self._taken
+
+    def _clean(self, name: str) -> str:
+        """One line, nothing invisible, no colon: what could end a name early cannot be in it."""
+        text = unicodedata.normalize("NFKC", name).translate(self._visible)
+        whole = unicodedata.normalize("NFKC", _single_spaced(_COLON.sub("", text)))
+        return whole[:_LONGEST].strip() or "someone"
+
+    def _free(self, name: str) -> str:
+        candidate, folded = name, name.casefold()
+        number = self._numbers.get(folded, 1)
+        while candidate.casefold() in self._taken:
+            number += 1
+            candidate = f"{name}_{number}"
+        self._numbers[folded] = number
+        self._taken.add(candidate.casefold())
+        return candidate
+
+
+class VisibleCharacters(dict[int, str | None]):
+    """For `str.translate`: leaves out what cannot be seen. Each character is looked at once."""
+
+    def __missing__(self, code: int) -> str | None:
+        self[code] = shown = chr(code) if _is_visible(chr(code)) else None
+        return shown
 
 
 def _named(message: Message, name: str | None) -> Message:
     return message if message.name == name else msgspec.structs.replace(message, name=name)
 
 
-def _clean(name: str) -> str:
-    """One line, nothing invisible, no colon: what could end a name early cannot be in it."""
-    text = unicodedata.normalize("NFKC", name)
-    seen = "".join(" " if each.isspace() else each for each in text if _visible(each))
-    whole = unicodedata.normalize("NFKC", " ".join(seen.split()))
-    return whole[:_LONGEST].strip() or "someone"
-
-
-def _visible(character: str) -> bool:
+def _is_visible(character: str) -> bool:
     if character.isspace():
         return True
-    if character in _COLONS or _INVISIBLE.match(character):
-        return False
-    return unicodedata.category(character)[0] != "C"
+    return not _INVISIBLE.match(character) and unicodedata.category(character)[0] != "C"
 
 
-def _free(name: str, taken: set[str]) -> str:
-    candidate, number = name, 2
-    while candidate.casefold() in taken:
-        candidate = f"{name}_{number}"
-        number += 1
-    return candidate
+def _single_spaced(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _prefixed(message: Message, speakers: Speakers) -> Message:
@@ -95,26 +116,17 @@ def _prefixed(message: Message, speakers: Speakers) -> Message:
         name = name or speakers.character
     if name is None or message.content is None:
         return _named(message, None)
-    text = _without_false_turns(message.content, speakers.everyone())
+    text = _without_false_turns(message.content, speakers)
     return msgspec.structs.replace(message, name=None, content=f"{name}: {text}")
 
 
-def _without_false_turns(text: str, names: list[str]) -> str:
+def _without_false_turns(text: str, speakers: Speakers) -> str:
     """A line that looks like somebody else's turn is joined to the line before it."""
-    whole = ""
+    lines: list[str] = []
     for line in text.splitlines(keepends=True):
-        if whole and _looks_like_a_turn(line, names):
-            whole = whole.rstrip() + " "
-        whole += line
-    return whole
-
-
-def _looks_like_a_turn(line: str, names: list[str]) -> bool:
-    normal = unicodedata.normalize("NFKC", line).casefold()
-    start = "".join(each for each in normal if each in _COLONS or _visible(each)).lstrip()
-    return any(
-        start.startswith(name.casefold())
-        and start[len(name) :].lstrip()[:1] in _COLONS
-        and start[len(name) :].strip() != ""
-        for name in names
-    )
+        if lines and speakers.takes_a_turn(line):
+            while len(lines) > 1 and not lines[-1].strip():
+                lines.pop()
+            lines[-1] = lines[-1].rstrip() + " "
+        lines.append(line)
+    return "".join(lines)
