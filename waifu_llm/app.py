@@ -22,6 +22,7 @@ from waifu_llm.doors.trust import is_loopback_name
 from waifu_llm.doors.websocket import WebSocketDoor
 from waifu_llm.engine import Engine
 from waifu_llm.environments import Environments
+from waifu_llm.errors import Unavailable
 from waifu_llm.paths import Paths, bundled_providers
 from waifu_llm.plugins import Catalogue
 from waifu_llm.process import Patience, ProviderProcess
@@ -30,6 +31,7 @@ from waifu_llm.redaction import RedactingFilter, Redactor
 from waifu_llm.specs import ProviderSpec
 
 PARENT_POLL_SECONDS = 1.0
+CLOSE_SECONDS = 7.0
 HARD_EXIT = 130
 
 log = logging.getLogger("waifu_llm")
@@ -61,6 +63,8 @@ class Module:
         )
         for name, why in found.broken.items():
             log.warning("plugin %s cannot be used: %s", name, why)
+        for name in self._config.providers.keys() - found.specs.keys():
+            log.warning("settings are stored for the provider %s, and there is none", name)
         return found
 
     def catalogue(self) -> Catalogue:
@@ -86,28 +90,40 @@ class Module:
         await self._stop.wait()
         watch.cancel()
         await self._engine.silence()
-        await asyncio.gather(self._door.close(), self._engine.close())
+        await self._close()
+
+    async def _close(self) -> None:
+        """Whatever is slow to end does not keep us for long."""
+        closing = [self._door.close(), self._engine.close()]
+        tasks = [asyncio.create_task(each) for each in closing]
+        done, _ = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+        for process in self._processes:
+            process.kill()
+        for task in done:
+            task.result()
 
     async def _open_backend(
         self, spec: ProviderSpec, settings: Mapping[str, Any], progress: Progress
     ) -> Backend:
         python = await self._environments.ensure(spec, progress)
-        self._paths.run.mkdir(parents=True, exist_ok=True)
         log_file = LogFile(self._paths.provider_log(spec.name))
-        redactor = Redactor(spec.secrets_of(dict(settings)))
+        redactor = Redactor(spec.secrets_of(settings))
+        process = ProviderProcess(spec, log_file, redactor, self._patience)
+        self._processes = {each for each in self._processes if not each.ended} | {process}
         progress("start", 0.0, f"Starting {spec.title}.")
-        process = await ProviderProcess.start(
-            python, spec, self._paths.run, log_file, redactor, self._patience
-        )
-        self._processes = {each for each in self._processes if each.alive} | {process}
+        try:
+            self._paths.run.mkdir(parents=True, exist_ok=True)
+            await process.start(python, self._paths.run)
+        except OSError as exc:
+            raise Unavailable(f"Cannot start `{spec.name}`: {exc}.") from None
         return process
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
             number = getattr(signal, name, None)
-            if number is None:
-                continue
+            if number is None or (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
+                continue  # nohup asks to go on when the terminal is gone
             try:
                 loop.add_signal_handler(number, self._signalled, number)
             except NotImplementedError:  # Windows
@@ -154,7 +170,8 @@ def check(config: Config) -> None:
     if not is_loopback_name(config.host) and not protected:
         raise ConfigError(
             f"At {config.host} the module can be reached from outside: set `tls_cert` and "
-            "`tls_key`, or `behind_proxy` where a proxy speaks TLS. Everyone then needs the token."
+            "`tls_key`, or `behind_proxy` where a proxy speaks TLS. Who comes from outside then "
+            "needs the token."
         )
 
 

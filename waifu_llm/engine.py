@@ -39,11 +39,10 @@ class Engine:
         self._started = time.monotonic()
         self._guests: dict[Guest, None] = {}
         self._house = House(
-            loads=Loads(open_backend, _load_limits(config)),
+            loads=Loads(open_backend, _load_limits(config), redactor),
             catalogue=catalogue,
             stored=config.providers,
             waits=_waits(config),
-            redactor=redactor,
             sessions={},
             generations={},
         )
@@ -86,6 +85,7 @@ class Engine:
         """Before the end: nothing new begins, and everything that runs has its final now."""
         self._house.closing = True
         silence(self._house.generations, "The module is shutting down.")
+        self._house.loads.give_up()
         await asyncio.sleep(0)
 
     async def close(self) -> None:
@@ -100,6 +100,7 @@ def _load_limits(config: Config) -> LoadLimits:
         max_waiting_each=config.max_waiting_per_provider,
         idle_seconds=config.idle_seconds,
         load_seconds=config.load_seconds,
+        max_loaded=config.max_loaded,
     )
 
 

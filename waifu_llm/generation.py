@@ -104,7 +104,7 @@ class Generation:
         self._end("interrupt", Interrupted(why))
 
     def fail(self, error: WaifuError) -> None:
-        self._end("error", error)
+        self.failed(error)
         self._listener.flush()
 
     # As a Sink

@@ -8,9 +8,11 @@ from typing import Any, cast
 
 from websockets.asyncio.server import ServerConnection
 
+from waifu_llm.doors.frames import BEHIND
 from waifu_llm.doors.trust import Refused, Verdict, Visitor
 
 SEND_BUFFER = 256 * 1024
+HEARD_WHILE_BEHIND = 16 * 1024 * 1024
 
 
 class Lobby:
@@ -45,13 +47,16 @@ class Lobby:
         self._verdicts[connection] = (visitor, verdict)
 
     def vouch(self, connection: ServerConnection) -> None:
-        """The token was right."""
-        visitor, _ = self._verdicts[connection]
-        self._verdicts[connection] = (visitor, Verdict.LET_IN)
+        """The token was right. Who brought it may have left meanwhile."""
+        if known := self._verdicts.get(connection):
+            self._verdicts[connection] = (known[0], Verdict.LET_IN)
 
     def find(self, connection: ServerConnection) -> tuple[Visitor, Verdict] | None:
         """What is known of a connection; nothing, when it has left already."""
         return self._verdicts.get(connection)
+
+    def everyone(self) -> list[ServerConnection]:
+        return [*self._shaking_hands, *self._verdicts]
 
     def leave(self, connection: ServerConnection) -> None:
         self._shaking_hands.pop(connection, None)
@@ -64,6 +69,7 @@ class CountedConnection(ServerConnection):
     def __init__(self, lobby: Lobby, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._lobby = lobby
+        self._heard_while_behind = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -71,6 +77,15 @@ class CountedConnection(ServerConnection):
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self._lobby.arrive(self, cast(asyncio.Transport, transport))
+
+    def data_received(self, data: bytes) -> None:
+        """Who reads nothing may yet say something, but not go on for ever: pings are answered."""
+        behind = self.transport.get_write_buffer_size() > BEHIND
+        self._heard_while_behind = self._heard_while_behind + len(data) if behind else 0
+        if self._heard_while_behind > HEARD_WHILE_BEHIND:
+            self.transport.abort()
+        else:
+            super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lobby.leave(self)

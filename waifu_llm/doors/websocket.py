@@ -32,6 +32,7 @@ from waifu_llm.version import __version__
 
 HANDSHAKE_SECONDS = 5.0
 HELLO_SECONDS = 5.0
+FINISH_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
 FEATURES = ["reasoning", "session", "load_progress", "unload", "status", "tools", "images"]
 _HAVE_FINALS = ("hello", "get_providers", "get_models", "load", "unload", "generate", "status")
@@ -50,7 +51,7 @@ class WebSocketDoor:
         self._token = token
         self._close_module = close_module
         self._lobby = Lobby(config.max_connections, config.max_unauthorized)
-        self._writers: dict[ServerConnection, FrameWriter] = {}
+        self._conversations: dict[Conversation, None] = {}
         self._server: Server
         self._gate: Gate
 
@@ -81,11 +82,15 @@ class WebSocketDoor:
 
     async def close(self) -> None:
         """Stop to listen, let everyone have what is theirs, and close with 1001."""
-        writers = [writer.drained() for writer in self._writers.values()]
-        if writers:
-            await asyncio.wait([asyncio.create_task(each) for each in writers], timeout=1.0)
+        finishing = [asyncio.create_task(each.finish()) for each in self._conversations]
+        if finishing:
+            await asyncio.wait(finishing, timeout=FINISH_SECONDS)
         self._server.close()
-        await self._server.wait_closed()
+        closed = asyncio.create_task(self._server.wait_closed())
+        await asyncio.wait([closed], timeout=CLOSE_SECONDS)
+        for connection in self._lobby.everyone():  # who reads nothing does not hear of it
+            connection.transport.abort()
+        await closed
 
     async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         visitor = _visitor(connection, request)
@@ -102,10 +107,11 @@ class WebSocketDoor:
         if known is None:
             return
         visitor, verdict = known
-        writer = self._writers[connection] = FrameWriter(connection, self._config.stalled_seconds)
+        writer = FrameWriter(connection, self._config.stalled_seconds)
         conversation = Conversation(
             self._engine, writer, self._config, self._gate.may_close(visitor), self._close_module
         )
+        self._conversations[conversation] = None
         try:
             if verdict is Verdict.NEEDS_TOKEN:
                 async with asyncio.timeout(HELLO_SECONDS):
@@ -118,7 +124,7 @@ class WebSocketDoor:
         except ConnectionClosed:
             pass  # its side of the story is told in `leave`
         finally:
-            del self._writers[connection]
+            del self._conversations[conversation]
             conversation.leave()
 
     async def _get_token(
@@ -180,6 +186,12 @@ class Conversation:
     def forbid(self, data: bytes, message: str) -> None:
         about = protocol.read_about(data)
         self._writer.send_now(self._dialect.error(Forbidden(message), about))
+
+    async def finish(self) -> None:
+        """Until every request has its final, and all was sent or will never be."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._writer.drained()
 
     def leave(self) -> None:
         for task in self._tasks:
