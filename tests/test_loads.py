@@ -11,10 +11,19 @@ import pytest
 from support import LIMIT
 
 from waifu_llm.backend import Progress
-from waifu_llm.errors import Authorization, Overloaded, ProviderCrashed, Timeout
+from waifu_llm.errors import (
+    Authorization,
+    Busy,
+    InvalidModel,
+    Overloaded,
+    ProviderCrashed,
+    Timeout,
+    Unavailable,
+)
 from waifu_llm.loads import Loaded, LoadLimits, Loads
+from waifu_llm.redaction import Redactor
 from waifu_llm.restarts import Restarts
-from waifu_llm.specs import ProviderSpec
+from waifu_llm.specs import ProviderSpec, Setting
 
 
 class FakeBackend:
@@ -35,6 +44,11 @@ class FakeBackend:
         if self._shop.errors:
             raise self._shop.errors.pop()
         return ["model"]
+
+    async def preload(self, model_id: str) -> None:
+        self.model_id = model_id
+        if self._shop.errors:
+            raise self._shop.errors.pop()
 
     async def close(self) -> None:
         self.alive = False
@@ -76,8 +90,8 @@ async def shop() -> Shop:
 def make(shop: Shop) -> Callable[..., Loads]:
     def make(**limits: Any) -> Loads:
         usual = {"cloud_concurrency": 2, "max_waiting": 100, "max_waiting_each": 100}
-        times = {"idle_seconds": 3600, "load_seconds": LIMIT}
-        return Loads(shop.open, LoadLimits(**{**usual, **times, **limits}))
+        times = {"idle_seconds": 3600, "load_seconds": LIMIT, "max_loaded": 64}
+        return Loads(shop.open, LoadLimits(**{**usual, **times, **limits}), Redactor())
 
     return make
 
@@ -173,6 +187,65 @@ async def test_everyone_who_waits_hears_how_far_it_is(loads, shop):
     assert [who for who, *told in heard if told == ["load", 1.0, "Loaded."]] == ["a", "b"]
 
 
+async def test_another_model_of_what_is_loaded_is_made_ready(loads, shop):
+    loaded = loads.obtain(spec(), {})
+    await loaded.ready("one")
+    await loaded.ready("other")
+    assert (shop.backends[0].model_id, len(shop.backends)) == ("other", 1)
+    shop.errors = [InvalidModel("no such model")]
+    with pytest.raises(InvalidModel):
+        await loaded.ready("nosuch")
+    assert await loaded.ready() is shop.backends[0]
+
+
+async def test_who_joins_a_load_gets_the_model_that_it_names(loads, shop):
+    shop.gate.clear()
+    loaded = loads.obtain(spec(), {})
+    first = asyncio.create_task(loaded.ready("one"))
+    backend = await shop.entered()
+    second = asyncio.create_task(loaded.ready("other"))
+    await turns()
+    shop.gate.set()
+    await asyncio.gather(first, second)
+    assert backend.model_id == "other"
+
+
+async def test_a_restarted_backend_has_the_model_ready_that_was_wanted(loads, shop):
+    loaded = loads.obtain(spec(), {})
+    (await loaded.ready("wanted")).alive = False
+    assert (await loaded.ready()).model_id == "wanted"
+
+
+# Room
+
+
+async def test_what_nobody_holds_makes_room_and_what_is_held_does_not(make, shop):
+    loads = make(max_loaded=2)
+    held, idle = loads.obtain(spec("held"), {}), loads.obtain(spec("idle"), {})
+    held.hold("somebody")
+    await idle.ready()
+    loads.obtain(spec("third"), {}).hold("somebody")
+    await turns()
+    assert shop.backends[0].closed.is_set()
+    with pytest.raises(Busy, match="2 things are loaded"):
+        loads.obtain(spec("fourth"), {})
+    assert loads.obtain(spec("held"), {}) is held
+
+
+async def test_a_key_is_hidden_for_as_long_as_something_is_loaded_with_it(shop):
+    redactor = Redactor()
+    limits = LoadLimits(2, 100, 100, 0, LIMIT, 64)
+    loads = Loads(shop.open, limits, redactor)
+    keyed = spec(settings={"api_key": Setting(secret=True)})
+    loaded = loads.obtain(keyed, {"api_key": "sk-canary"})
+    loads.obtain(keyed, {"api_key": "sk-canary"}).hold("somebody")
+    assert redactor.clean("sk-canary") == "***"
+    loaded.drop("somebody")
+    async with asyncio.timeout(LIMIT):
+        while redactor.clean("sk-canary") == "***":
+            await asyncio.sleep(0)
+
+
 # Loading that fails
 
 
@@ -211,7 +284,7 @@ async def test_a_load_that_nobody_waits_for_ends_and_a_later_one_is_fresh(loads,
     shop.gate.set()
     backend = await loaded.ready()
     assert (abandoned.closed.is_set(), backend is shop.backends[1]) == (True, True)
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(Unavailable, match="given up"):
         await waiting
 
 
@@ -449,7 +522,7 @@ async def test_close_frees_all_and_ends_what_still_loads(loads, shop):
     await shop.entered()
     await loads.close()
     assert [each.closed.is_set() for each in shop.backends] == [True] * 4
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(Unavailable, match="given up"):
         await loading
     assert loads.status() == []
 

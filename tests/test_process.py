@@ -22,6 +22,7 @@ from waifu_llm.backend import Request, Result
 from waifu_llm.conversation import Message, Params
 from waifu_llm.errors import (
     Authorization,
+    InvalidModel,
     Overloaded,
     ProviderCrashed,
     Unavailable,
@@ -145,15 +146,10 @@ async def start(tmp_path: Path) -> AsyncIterator[Callable[..., object]]:
     ) -> ProviderProcess:
         spec = ProviderSpec.from_folder(HERE / "fake_providers" / provider)
         log_file = LogFile(tmp_path / "logs" / f"{spec.name}.log")
-        process = await ProviderProcess.start(
-            Path(sys.executable),
-            spec,
-            tmp_path,
-            log_file,
-            Redactor(secrets),
-            Patience(**{"obey": LIMIT, **patience}),
-        )
+        patience = {"obey": LIMIT, **patience}
+        process = ProviderProcess(spec, log_file, Redactor(secrets), Patience(**patience))
         running.append(process)
+        await process.start(Path(sys.executable), tmp_path)
         return process
 
     yield start
@@ -256,6 +252,65 @@ async def test_load_gets_the_model_ready_that_it_names(start, provider):
     """
     process = await start(provider(tried))
     assert await process.load({}, "wanted", ignore) == ["wanted"]
+
+
+async def test_another_model_can_be_made_ready_later(start, provider):
+    tried = """
+        class Tried(Provider):
+            def preload(self, model_id):
+                if model_id == "nosuch":
+                    raise ProviderError("INVALID_MODEL", "no such model")
+                self.ready = model_id
+            def models(self):
+                return [self.ready]
+    """
+    process = await start(provider(tried))
+    await process.load({}, "one", ignore)
+    await process.preload("other")
+    with pytest.raises(InvalidModel, match="no such model"):
+        await process.preload("nosuch")
+    assert await process.models() == ["other"]
+
+
+async def test_a_call_that_nobody_waits_for_any_longer_is_interrupted(start, provider):
+    tried = """
+        class Tried(Provider):
+            stopped = asyncio.Event()
+            async def models(self):
+                try:
+                    await asyncio.sleep(3600)
+                finally:
+                    self.stopped.set()
+            async def generate(self, request):
+                await self.stopped.wait()
+                yield "stopped"
+    """
+    process = await start(provider(tried))
+    asking = asyncio.create_task(process.models())
+    await asyncio.sleep(0)
+    asking.cancel()
+    process.generate(ask(), sink := Sink())
+    await sink.end()
+    assert sink.text == "stopped"
+
+
+async def test_the_provider_frees_its_own_at_the_end(start, provider, tmp_path):
+    tried = """
+        class Tried(Provider):
+            def load(self, settings):
+                self.file = settings["file"]
+            def unload(self):
+                open(self.file, "w").write("freed")
+            async def generate(self, request):
+                yield "so far"
+                await asyncio.sleep(3600)
+    """
+    process = await start(provider(tried))
+    await process.load({"file": str(tmp_path / "freed")}, None, ignore)
+    process.generate(ask(), sink := Sink())
+    await sink.until("chunk")
+    await process.close()
+    assert (tmp_path / "freed").read_text() == "freed"
 
 
 async def test_load_says_how_far_it_is(start):
@@ -620,6 +675,20 @@ async def test_a_disobedient_process_is_retired_and_ends_when_its_other_streams_
     await gone(process)
 
 
+async def test_what_is_interrupted_on_a_retired_process_is_over_after_its_grace_too(start):
+    process = await start("stubborn", obey=0.05)
+    first, second, other = Sink(), Sink(), Sink()
+    one = process.generate(ask(model="stubborn"), first)
+    two = process.generate(ask(model="stubborn"), second)
+    process.generate(ask(model="stubborn"), other)
+    await asyncio.gather(*(sink.until("chunk") for sink in (first, second, other)))
+    one.interrupt()
+    await over(one)
+    two.interrupt()
+    await over(two)
+    assert not process._ended.done()
+
+
 async def test_a_retired_process_does_not_wait_for_streams_that_were_interrupted_too(start):
     process = await start("stubborn", obey=0.01)
     sinks = [Sink(), Sink()]
@@ -797,7 +866,7 @@ async def test_what_is_asked_of_a_dead_process_fails_at_once(start):
     with pytest.raises(ProviderCrashed):
         await crashed.end()
     running = process.generate(ask(model="fine"), sink := Sink())
-    assert sink.names == ["failed"]
+    assert sink.names == ["failed", "flush"]
     assert running.over.done()
     with pytest.raises(ProviderCrashed):
         await process.models()
@@ -1000,7 +1069,8 @@ async def main(folder, cwd, settings, model):
     spec = ProviderSpec.from_folder(Path(folder))
     log = LogFile(Path(cwd) / "log")
     python = Path(sys.executable)
-    process = await ProviderProcess.start(python, spec, Path(cwd), log, Redactor(), Patience())
+    process = ProviderProcess(spec, log, Redactor(), Patience())
+    await process.start(python, Path(cwd))
     await process.load(json.loads(settings), None, lambda *_: None)
     process.generate(Request([Message("user", "")], Params(model_id=model), True), Sink())
     await asyncio.Event().wait()

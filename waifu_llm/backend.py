@@ -71,6 +71,9 @@ class Backend(Protocol):
     async def load(self, settings: Settings, model_id: str | None, progress: Progress) -> list[str]:
         """Make ready, check that the key works, and name the models."""
 
+    async def preload(self, model_id: str) -> None:
+        """Get one more model ready to answer at once."""
+
     async def models(self) -> list[str]:
         """The models that can be asked for now."""
 

@@ -7,6 +7,8 @@ of flag, variable, file and default that is there holds.
 
 from __future__ import annotations
 
+import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -21,45 +23,91 @@ class ConfigError(WaifuError):
 
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+_MANY = 1_000_000
+_DAY_MS = 86_400_000
+_YEAR_SECONDS = 86_400.0 * 365
+_LARGEST_MESSAGE = 2**30
+_LARGEST_PID = 2**31 - 1  # what every system takes
+
+_PLACE = r"(\[[0-9A-Fa-f:.]+\]|[^\s/?#@*:,\[\]]+)(:\d{1,5})?"
+_ADDRESS = (r"\S+", "an address or a name of this machine")
+_TOKEN = (r"[!-~]*", "ASCII letters, digits and signs without spaces")
+_HOST = (_PLACE, "host or host:port")
+_ORIGIN = (
+    rf"(?!file:)[a-z][a-z0-9+.-]*://{_PLACE}",
+    "scheme://host or scheme://host:port (a page that has no such origin, one from a file say, "
+    "can come with the token)",
+)
 
 
-def setting(default: Any, about: str, *, secret: bool = False, **bounds: Any) -> Any:
-    """A field with its help, and the bounds `ge`, `le` or `choices` where it has any."""
-    return field(default=default, metadata={"help": about, "secret": secret, **bounds})
+def setting(default: Any, about: str, *, secret: bool = False, **more: Any) -> Any:
+    """A field with its help, and what is asked of its value.
+
+    `ge`, `le` and `choices` are bounds, `form` is a pattern and what it means in words, and
+    `path` says that the value names a file.
+    """
+    return field(default=default, metadata={"help": about, "secret": secret, **more})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """What holds. `origins` tells for each name where its value came from."""
 
-    host: str = setting("127.0.0.1", "Address to listen at.")
+    host: str = setting("127.0.0.1", "Address to listen at.", form=_ADDRESS)
     port: int = setting(7562, "Port to listen at; 0 picks a free one.", ge=0, le=65_535)
-    token: str = setting("", "The token itself; better kept in a file.", secret=True)
-    token_file: str = setting("", "File that holds the token.")
+    token: str = setting("", "The token itself; better kept in a file.", secret=True, form=_TOKEN)
+    token_file: str = setting(
+        "", "File that holds the token; <home>/token when left out.", path=True
+    )
     require_token: bool = setting(False, "Ask for the token even of local native clients.")
-    allowed_origins: tuple[str, ...] = setting((), "Web origins that may connect.")
-    allowed_hosts: tuple[str, ...] = setting((), "Further names of ours, as host:port.")
+    allowed_origins: tuple[str, ...] = setting((), "Web origins that may connect.", form=_ORIGIN)
+    allowed_hosts: tuple[str, ...] = setting((), "Further names of ours, as host:port.", form=_HOST)
     behind_proxy: bool = setting(False, "A reverse proxy stands in front and speaks TLS.")
-    tls_cert: str = setting("", "Certificate chain, a PEM file.")
-    tls_key: str = setting("", "Private key of the certificate, a PEM file.")
+    tls_cert: str = setting("", "Certificate chain, a PEM file.", path=True)
+    tls_key: str = setting("", "Private key of the certificate, a PEM file.", path=True)
     allow_remote_close: bool = setting(False, "Let browsers and remote clients close the module.")
     auto_install: bool = setting(True, "Install a provider when it is first loaded.")
     disabled_plugins: tuple[str, ...] = setting((), "Plugins that are not loaded.")
-    idle_seconds: float = setting(300.0, "How long a thing that nobody holds stays loaded.", ge=0)
-    cloud_concurrency: int = setting(256, "Generations at once for a cloud provider.", ge=1)
-    max_waiting: int = setting(512, "Generations that may wait, in all.", ge=0)
-    max_waiting_per_provider: int = setting(64, "Generations that may wait for one thing.", ge=0)
-    max_connections: int = setting(512, "Connections at a time.", ge=1)
-    max_unauthorized: int = setting(16, "Connections that have yet to bring their token.", ge=1)
-    max_message_bytes: int = setting(8 * 1024 * 1024, "Largest message that is taken.", ge=1024)
-    first_token_ms: int = setting(60_000, "Longest wait for a cloud provider's first token.", ge=1)
-    local_first_token_ms: int = setting(300_000, "Longest wait for a local provider's first.", ge=1)
-    between_tokens_ms: int = setting(60_000, "Longest wait for each further token.", ge=1)
-    answer_ms: int = setting(600_000, "Longest wait for a whole answer that is not streamed.", ge=1)
-    interrupt_grace_seconds: float = setting(5.0, "How long a provider may take to obey.", ge=0)
-    load_seconds: float = setting(600.0, "How long a provider may take to load.", ge=1)
-    stalled_seconds: float = setting(30.0, "How long a client may leave its answers unread.", ge=1)
-    parent_pid: int = setting(0, "Close when the process with this id ends.", ge=0)
+    idle_seconds: float = setting(
+        300.0, "How long a thing that nobody holds stays loaded.", ge=0, le=_YEAR_SECONDS
+    )
+    cloud_concurrency: int = setting(
+        256, "Generations at once for a cloud provider.", ge=1, le=_MANY
+    )
+    max_waiting: int = setting(512, "Generations that may wait, in all.", ge=0, le=_MANY)
+    max_waiting_per_provider: int = setting(
+        64, "Generations that may wait for one thing.", ge=0, le=_MANY
+    )
+    max_loaded: int = setting(64, "Things that may be loaded at a time.", ge=1)
+    max_connections: int = setting(512, "Connections at a time.", ge=1, le=_MANY)
+    max_unauthorized: int = setting(
+        16, "Connections that have yet to bring their token.", ge=1, le=_MANY
+    )
+    max_message_bytes: int = setting(
+        8 * 1024 * 1024, "Largest message that is taken.", ge=1024, le=_LARGEST_MESSAGE
+    )
+    first_token_ms: int = setting(
+        60_000, "Longest wait for a cloud provider's first token.", ge=1, le=_DAY_MS
+    )
+    local_first_token_ms: int = setting(
+        300_000, "Longest wait for a local provider's first.", ge=1, le=_DAY_MS
+    )
+    between_tokens_ms: int = setting(
+        60_000, "Longest wait for each further token.", ge=1, le=_DAY_MS
+    )
+    answer_ms: int = setting(
+        600_000, "Longest wait for a whole answer that is not streamed.", ge=1, le=_DAY_MS
+    )
+    interrupt_grace_seconds: float = setting(
+        5.0, "How long a provider may take to obey.", ge=0, le=_YEAR_SECONDS
+    )
+    load_seconds: float = setting(
+        600.0, "How long a provider may take to load.", ge=1, le=_YEAR_SECONDS
+    )
+    stalled_seconds: float = setting(
+        30.0, "How long a client may leave its answers unread.", ge=1, le=_YEAR_SECONDS
+    )
+    parent_pid: int = setting(0, "Close when the process with this id ends.", ge=0, le=_LARGEST_PID)
     log_level: str = setting("warning", "debug, info, warning or error.", choices=LOG_LEVELS)
     providers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"help": ""})
     sources: Mapping[str, str] = field(default_factory=dict, metadata={"help": ""})
@@ -74,10 +122,10 @@ def settings() -> list[Field[Any]]:
 
 
 def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path) -> Config:
-    """Put the layers together.
+    """Put the layers together. A variable that is empty is one that is not set.
 
     Raises:
-        ConfigError: When a value is of the wrong kind, or the file cannot be read.
+        ConfigError: When a value cannot be, or the file cannot be read.
     """
     written = _read(file)
     values: dict[str, Any] = {"providers": _provider_tables(written, file)}
@@ -86,7 +134,7 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path) ->
         variable = f"WAIFU_LLM_{each.name.upper()}"
         layers = [
             (flags.get(each.name), f"--{each.name.replace('_', '-')}"),
-            (environ.get(variable), variable),
+            (environ.get(variable) or None, variable),
             (written.get(each.name), str(file)),
         ]
         for value, source in layers:
@@ -95,16 +143,27 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path) ->
                 sources[each.name] = source
                 break
     _refuse_unknown(written, file)
-    return Config(**values, sources=sources)
+    config = Config(**values, sources=sources)
+    _check_together(config)
+    return config
+
+
+def _check_together(config: Config) -> None:
+    for there, missing in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+        if getattr(config, there) and not getattr(config, missing):
+            source = config.source(there)
+            raise ConfigError(f"`{there}` (from {source}) needs `{missing}`, which is not set.")
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        return tomllib.loads(file.read_text("utf-8-sig"))  # Windows' editor writes a mark first
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as exc:
-        raise ConfigError(f"Cannot read {file}: {exc}") from None
+    except OSError as exc:
+        raise ConfigError(f"Cannot read {file}: {exc.strerror or exc}.") from None
+    except ValueError as exc:
+        raise ConfigError(f"Cannot read {file}: {exc}.") from None
 
 
 def _provider_tables(written: Mapping[str, Any], file: Path) -> Mapping[str, Mapping[str, Any]]:
@@ -122,31 +181,42 @@ def _refuse_unknown(written: Mapping[str, Any], file: Path) -> None:
 
 
 _KIND_NAMES = {bool: "true or false", int: "a whole number", float: "a number"}
-_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 def _convert(each: Field[Any], value: Any, source: str) -> Any:
     kind = type(each.default)
+    broken: str | None
     try:
         converted = _as_kind(kind, value)
-    except (TypeError, ValueError):
-        wanted = _KIND_NAMES.get(kind, "text")
-        raise ConfigError(
-            f"`{each.name}` (from {source}) should be {wanted}, not {_shown(each, value)}."
-        ) from None
-    if bound := _broken_bound(each.metadata, converted):
-        raise ConfigError(f"`{each.name}` (from {source}) should be {bound}.")
+    except (TypeError, ValueError, OverflowError):
+        broken = f"{_KIND_NAMES.get(kind, 'text')}, not {_shown(each, value)}"
+    else:
+        if "choices" in each.metadata:
+            converted = converted.lower()
+        broken = _broken_bound(each.metadata, converted) or _broken_form(each, converted)
+    if broken:
+        raise ConfigError(f"`{each.name}` (from {source}) should be {broken}.")
     return converted
 
 
 def _broken_bound(bounds: Mapping[str, Any], value: Any) -> str | None:
-    """What the value should be, where it is not. A number that is none keeps no bound."""
-    if "ge" in bounds and not value >= bounds["ge"]:
+    """What the value should be, where it is not."""
+    if "ge" in bounds and value < bounds["ge"]:
         return f"{bounds['ge']} or more"
-    if "le" in bounds and not value <= bounds["le"]:
-        return f"{bounds['le']} or less"
+    if "le" in bounds and value > bounds["le"]:
+        return f"{bounds['le']:.0f} or less"
     if "choices" in bounds and value not in bounds["choices"]:
         return f"one of {', '.join(bounds['choices'])}"
+    return None
+
+
+def _broken_form(each: Field[Any], value: Any) -> str | None:
+    """The same for a text, or for each text of a list."""
+    pattern, meaning = each.metadata.get("form", ("", ""))
+    for text in value if isinstance(value, tuple) else (value,):
+        if pattern and not re.fullmatch(pattern, text):
+            return f"{meaning}, not {_shown(each, text)}"
     return None
 
 
@@ -171,4 +241,7 @@ def _as_kind(kind: type, value: Any) -> Any:
         return value
     if isinstance(value, bool) or (kind is int and isinstance(value, float)):
         raise TypeError
-    return kind(value)
+    number = kind(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number

@@ -49,6 +49,7 @@ def resolve(
 
 def _stored(spec: ProviderSpec, stored: Mapping[str, Any], environ: Mapping[str, str]) -> Values:
     values: Values = {}
+    _refuse_unknown(spec, stored)
     for name, declared in spec.settings.items():
         variable = environ.get(declared.env) if declared.env else None
         for value in (stored.get(name), variable, declared.default):
@@ -72,16 +73,22 @@ def _from_text(name: str, declared: Setting, value: Any) -> Any:
 
 
 def _check(spec: ProviderSpec, wanted: Values) -> None:
+    _refuse_unknown(spec, wanted)
     for name, value in wanted.items():
-        declared = spec.settings.get(name)
-        if declared is None and name == "base_url":
-            raise Unsupported(f"`{spec.name}` has no `base_url`: it always asks the same server.")
-        if declared is None:
-            known = ", ".join(sorted(spec.settings)) or "none"
-            raise InvalidMessage(f"`{spec.name}` has no setting `{name}`. It has: {known}.")
+        declared = spec.settings[name]
         wrong_boolean = isinstance(value, bool) != (declared.type == "boolean")
         if wrong_boolean or not isinstance(value, _KINDS[declared.type]):
             raise InvalidMessage(f"Expected `{declared.type}`, in `settings.{name}`.")
+
+
+def _refuse_unknown(spec: ProviderSpec, named: Mapping[str, Any]) -> None:
+    for name in named:
+        if name in spec.settings:
+            continue
+        if name == "base_url":
+            raise Unsupported(f"`{spec.name}` has no `base_url`: it always asks the same server.")
+        known = ", ".join(sorted(spec.settings)) or "none"
+        raise InvalidMessage(f"`{spec.name}` has no setting `{name}`. It has: {known}.")
 
 
 def _goes_elsewhere(wanted: Values, own: Values) -> bool:

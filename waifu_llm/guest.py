@@ -29,10 +29,11 @@ from waifu_llm.generation import Generation, Limits, Listener, silence
 from waifu_llm.loads import Loaded, Loads
 from waifu_llm.plugins import Catalogue
 from waifu_llm.protocol import Generate
-from waifu_llm.redaction import Redactor
 from waifu_llm.specs import ProviderSpec
 
 _FRESH_MODELS_SECONDS = 0.5
+_FAILURES_REMEMBERED = 64
+_MUCH_TEXT = 256 * 1024
 
 log = logging.getLogger("waifu_llm.guest")
 
@@ -61,7 +62,6 @@ class House(Struct):
     catalogue: Callable[[], Catalogue]
     stored: Mapping[str, Mapping[str, Any]]
     waits: Waits
-    redactor: Redactor
     sessions: dict[str, dict[Generation, None]]
     generations: dict[Generation, None]
     closing: bool = False
@@ -96,8 +96,6 @@ class _Reference:
         Raises:
             NotLoaded: When it failed.
         """
-        if self.loading.cancelled():
-            raise NotLoaded(f"`{self.name}` could not be loaded: it was given up.")
         if failure := self.loading.exception():
             raise NotLoaded(f"`{self.name}` could not be loaded: {failure}")
         assert self.loaded is not None
@@ -111,6 +109,8 @@ class Guest:
         self._house = house
         self._loading: dict[str, _Reference] = {}
         self._loaded: dict[str, _Reference] = {}
+        self._failed: dict[str, _Reference] = {}
+        self._loads: set[asyncio.Task[None]] = set()
         self._latest: _Reference | None = None
         self._numbers = 0
         self._left = False
@@ -129,8 +129,11 @@ class Guest:
         self._numbers += 1
         name = asked.alias or asked.provider
         reference = _Reference(name, self._numbers, asked_for=asked_for)
-        reference.loading = self._task(self._load(reference, asked, progress))
+        reference.loading = load = self._task(self._load(reference, asked, progress))
+        self._loads.add(load)
+        load.add_done_callback(self._loads.discard)
         self._loading[reference.name] = reference
+        self._failed.pop(reference.name, None)
         return reference
 
     async def _load(self, reference: _Reference, asked: Asked, progress: Progress | None) -> None:
@@ -138,13 +141,30 @@ class Guest:
             reference.loaded = self._obtain(asked)
             reference.loaded.hold(reference)
             await reference.loaded.ready(asked.model_id, progress)
+        except asyncio.CancelledError:
+            self._give_up(reference)
+            raise Unavailable(f"The load of `{reference.name}` was given up.") from None
         except BaseException:
-            reference.drop()
+            self._give_up(reference)
             raise
-        finally:
-            if self._loading.get(reference.name) is reference:
-                del self._loading[reference.name]
+        self._forget_loading(reference)
         self._keep(reference)
+
+    def _give_up(self, reference: _Reference) -> None:
+        """Who asked for it and did not get it is not given another's instead, until asking anew."""
+        reference.drop()
+        newest = self._forget_loading(reference)
+        if newest and reference.asked_for:
+            self._failed[reference.name] = reference
+            if len(self._failed) > _FAILURES_REMEMBERED:
+                del self._failed[next(iter(self._failed))]
+
+    def _forget_loading(self, reference: _Reference) -> bool:
+        """Returns whether no other load of this name began meanwhile."""
+        newest = self._loading.get(reference.name) is reference
+        if newest:
+            del self._loading[reference.name]
+        return newest
 
     def _keep(self, reference: _Reference) -> None:
         """Of two loads under one name the one that was asked for last stays, whichever is done
@@ -165,27 +185,38 @@ class Guest:
         return max(loaded, key=attrgetter("number"), default=None)
 
     def _obtain(self, asked: Asked) -> Loaded:
+        if self._house.closing:
+            raise Unavailable("The module is shutting down.")
         spec = self._house.catalogue().find(asked.provider)
         stored = self._house.stored.get(asked.provider, {})
         values = credentials.resolve(spec, asked.settings, stored, os.environ)
-        self._house.redactor.learn(spec.secrets_of(values))
         return self._house.loads.obtain(spec, values)
 
     def unload(self, provider: str | None) -> str:
-        """Give back what was loaded under this name, else what was loaded last.
+        """Give back what was loaded under this name, or is being loaded; else the last.
 
         Raises:
             NotLoaded: When that is nothing.
         """
         default = self._default
         name = provider or (default.name if default else None)
-        reference = self._loaded.pop(name, None) if name else None
-        if reference is None:
-            raise NotLoaded(f"`{name}` is not loaded." if name else "Nothing is loaded.")
+        if name is None:
+            raise NotLoaded("Nothing is loaded.")
+        given_back = [self._loaded.pop(name, None), self._loading.get(name)]
+        if given_back == [None, None]:
+            raise NotLoaded(f"`{name}` is not loaded.")
+        for reference in given_back:
+            if reference:
+                self._let_go(reference)
+        return name
+
+    def _let_go(self, reference: _Reference) -> None:
         if self._latest is reference:
             self._latest = None
-        reference.drop()
-        return reference.name
+        if reference.loading.done():
+            reference.drop()
+        else:
+            reference.loading.cancel()
 
     async def models(self, provider: str | None) -> list[str]:
         """The models of a loaded provider: asked for anew where that is quick, else as last seen.
@@ -193,7 +224,7 @@ class Guest:
         Raises:
             NotLoaded: When nothing is loaded.
         """
-        loaded = await self._wait_for(self._reference(provider), provider)
+        loaded = await self._wait_for(self._find(provider), provider)
         try:
             async with asyncio.timeout(_FRESH_MODELS_SECONDS):
                 loaded.known_models = await (await loaded.ready()).models()
@@ -214,7 +245,7 @@ class Guest:
                 f"`{asked.id}` is the id of a generation that still runs. It goes on; "
                 "give each request an id of its own."
             )
-        reference = self._reference(asked.provider_name)
+        reference = self._find(asked.provider_name)
         provider = asked.provider_name or (reference.name if reference else "")
         request = Request(asked.messages, asked.params, bool(asked.stream))
         generation = Generation(asked.id, provider, request, listener, asked.session)
@@ -242,7 +273,7 @@ class Guest:
             raise
 
     async def _run(self, generation: Generation, loaded: Loaded) -> None:
-        request = _prepared(generation.request, loaded.spec)
+        request = await _prepare(generation.request, loaded.spec)
         async with loaded.place() as backend:
             if generation.ended:
                 return
@@ -257,21 +288,26 @@ class Guest:
 
     def _reference(self, named: str | None) -> _Reference | None:
         """What this is for: the load that it names, else the last one while that still loads,
-        else the last that succeeded."""
+        else the last that succeeded. One that failed tells why."""
         if named:
-            return self._loading.get(named) or self._loaded.get(named)
+            known = (self._loading, self._loaded, self._failed)
+            return next((each[named] for each in known if named in each), None)
         if self._latest and not self._latest.loading.done():
             return self._latest
-        return self._default
+        return self._default or self._latest
+
+    def _find(self, named: str | None) -> _Reference | None:
+        """The same. What needs no key of the client's need not be loaded first."""
+        reference = self._reference(named)
+        if reference is None and named in self._house.catalogue().specs:
+            reference = self._begin(Asked(named), None, asked_for=False)
+        return reference
 
     async def _wait_for(self, reference: _Reference | None, named: str | None) -> Loaded:
-        """Wait until it is loaded. What needs no key of the client's need not be loaded first."""
-        if reference is None and named is None:
-            raise NotLoaded("Nothing is loaded. Send `load` first, or name a provider.")
+        if reference is None and named:
+            self._house.catalogue().find(named)  # says which there are
         if reference is None:
-            assert named is not None
-            self._house.catalogue().find(named)
-            reference = self._begin(Asked(named), None, asked_for=False)
+            raise NotLoaded("Nothing is loaded. Send `load` first, or name a provider.")
         if not reference.loading.done():
             await asyncio.wait([reference.loading])
         return reference.outcome()
@@ -292,11 +328,11 @@ class Guest:
         """It went: nobody listens any more, and nothing is held."""
         self._left = True
         self.interrupt()
-        for reference in self._loading.values():
-            reference.loading.cancel()
         for reference in self._loaded.values():
             reference.drop()
         self._loaded.clear()
+        for load in self._loads:
+            load.cancel()
 
     # Bookkeeping
 
@@ -326,6 +362,12 @@ class Guest:
         self._tasks.discard(task)
         if not task.cancelled() and (exc := task.exception()) and not isinstance(exc, WaifuError):
             log.error("a fault of the module", exc_info=exc)
+
+
+async def _prepare(request: Request, spec: ProviderSpec) -> Request:
+    """As below; where there is much to look through, others are served meanwhile."""
+    much = sum(len(message.content or "") for message in request.messages) > _MUCH_TEXT
+    return await asyncio.to_thread(_prepared, request, spec) if much else _prepared(request, spec)
 
 
 def _prepared(request: Request, spec: ProviderSpec) -> Request:

@@ -16,7 +16,8 @@ from typing import Any
 from msgspec import Struct
 
 from waifu_llm.backend import Backend, Progress
-from waifu_llm.errors import Overloaded, ProviderCrashed, Timeout
+from waifu_llm.errors import Busy, Overloaded, ProviderCrashed, Timeout, Unavailable
+from waifu_llm.redaction import Redactor
 from waifu_llm.restarts import Restarts
 from waifu_llm.specs import ProviderSpec
 
@@ -34,6 +35,7 @@ class LoadLimits(Struct, frozen=True):
     max_waiting_each: int
     idle_seconds: float
     load_seconds: float
+    max_loaded: int
 
 
 class Waiting:
@@ -70,12 +72,18 @@ class Loaded:
         self._tasks: set[asyncio.Task[Backend]] = set()
         self._backends: list[Backend] = []
         self._restarts = Restarts()
+        self._wanted_model: str | None = None
+        self._closing: set[asyncio.Task[None]] = set()
         self._idle_timer: asyncio.TimerHandle | None = None
         default = limits.cloud_concurrency if spec.kind == "cloud" else 1
         self.concurrency = spec.concurrency or default
         self._places = asyncio.Semaphore(self.concurrency)
 
     # Holding
+
+    @property
+    def is_held(self) -> bool:
+        return bool(self._holders)
 
     def hold(self, holder: object) -> None:
         self._holders[holder] = None
@@ -88,11 +96,15 @@ class Loaded:
         self._holders.pop(holder, None)
         if self._holders or self._idle_timer:
             return
+        self.give_up()
+        loop = asyncio.get_running_loop()
+        self._idle_timer = loop.call_later(self._limits.idle_seconds, self._on_idle, self)
+
+    def give_up(self) -> None:
+        """End a load that is under way."""
         if self._loading and not self._loading.done():
             self._loading.cancel()
             self._loading = None
-        loop = asyncio.get_running_loop()
-        self._idle_timer = loop.call_later(self._limits.idle_seconds, self._on_idle, self)
 
     # Loading
 
@@ -115,23 +127,34 @@ class Loaded:
         return "ready" if self.backend else "failed"
 
     async def ready(self, model_id: str | None = None, progress: Progress | None = None) -> Backend:
-        """The backend, loaded. Several who wait share one loading; a dead one is replaced.
+        """The backend, loaded, with this model ready. A dead one is replaced.
 
         Raises:
             WaifuError: Whatever keeps it from loading.
         """
-        if backend := self.backend:
-            return backend
+        backend = self.backend or await self._wait_until_loaded(model_id, progress)
+        if model_id and model_id != self._wanted_model:
+            await backend.preload(model_id)
+            self._wanted_model = model_id
+        return backend
+
+    async def _wait_until_loaded(self, model_id: str | None, progress: Progress | None) -> Backend:
+        """Several who wait share one loading."""
         if self._loading is None or self._loading.done():
             self._see_whether_it_died()
-            self._loading = asyncio.create_task(self._load(model_id))
+            self._wanted_model = model_id or self._wanted_model
+            self._loading = asyncio.create_task(self._load())
             self._tasks.add(self._loading)
             self._loading.add_done_callback(self._tasks.discard)
-        listener = object()
+        loading, listener = self._loading, object()
         if progress:
             self._listeners[listener] = progress
         try:
-            return await asyncio.shield(self._loading)
+            return await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            if _is_cancelled_itself():
+                raise
+            raise Unavailable(f"The load of `{self.spec.name}` was given up.") from None
         finally:
             self._listeners.pop(listener, None)
 
@@ -145,30 +168,38 @@ class Loaded:
             self._restarts.note_death()
         self._restarts.refuse(self.spec.name)
 
-    async def _load(self, model_id: str | None) -> Backend:
+    async def _load(self) -> Backend:
         await asyncio.sleep(self._restarts.pause())
         self._backends = [each for each in self._backends if not each.ended]
         try:
-            return await self._open(model_id)
+            return await self._open()
         except ProviderCrashed:
             self._restarts.note_death()
             raise
 
-    async def _open(self, model_id: str | None) -> Backend:
+    async def _open(self) -> Backend:
         backend = await self._open_backend(self.spec, self.settings, self._tell)
         self._backends.append(backend)
         self._tell("load", 0.0, f"Loading {self.spec.title}.")
         try:
             async with asyncio.timeout(self._limits.load_seconds):
+                model_id = self._wanted_model
                 self.known_models = await backend.load(self.settings, model_id, self._tell)
         except TimeoutError:
-            await backend.close()
+            self._close_soon(backend)
             seconds = self._limits.load_seconds
             raise Timeout(f"`{self.spec.name}` did not load within {seconds:g} s.") from None
         except BaseException:
-            await backend.close()
+            self._wanted_model = None
+            self._close_soon(backend)
             raise
         return backend
+
+    def _close_soon(self, backend: Backend) -> None:
+        """Whoever waits for the load need not wait for this."""
+        task = asyncio.create_task(backend.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     def _tell(self, phase: str, fraction: float, message: str) -> None:
         for listener in list(self._listeners.values()):
@@ -220,7 +251,7 @@ class Loaded:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(backend.close() for backend in self._backends))
+        await asyncio.gather(*self._closing, *(backend.close() for backend in self._backends))
 
     def status(self) -> dict[str, Any]:
         backend = self.backend
@@ -236,6 +267,12 @@ class Loaded:
         }
 
 
+def _is_cancelled_itself() -> bool:
+    """Whether it is the current task that is to end, and not what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def _failure(task: asyncio.Task[Backend]) -> bool:
     return task.cancelled() or task.exception() is not None
 
@@ -243,26 +280,50 @@ def _failure(task: asyncio.Task[Backend]) -> bool:
 class Loads:
     """All loaded things. Who asks alike gets the same one."""
 
-    def __init__(self, open_backend: OpenBackend, limits: LoadLimits) -> None:
+    def __init__(self, open_backend: OpenBackend, limits: LoadLimits, redactor: Redactor) -> None:
         self._open_backend = open_backend
         self._limits = limits
+        self._redactor = redactor
         self._waiting = Waiting(limits.max_waiting)
         self._things: dict[tuple[str, str], Loaded] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def obtain(self, spec: ProviderSpec, settings: Mapping[str, Any]) -> Loaded:
+        """
+        Raises:
+            Busy: When too many things are loaded already.
+        """
         key = (spec.name, json.dumps(settings, sort_keys=True))
         if key not in self._things:
+            self._make_room()
             self._things[key] = Loaded(
                 spec, settings, self._open_backend, self._limits, self._waiting, self._free
             )
+            self._redactor.learn(spec.secrets_of(settings))
         return self._things[key]
+
+    def _make_room(self) -> None:
+        """What nobody holds gives way, the oldest first."""
+        if len(self._things) < self._limits.max_loaded:
+            return
+        idle = next((each for each in self._things.values() if not each.is_held), None)
+        if idle is None:
+            raise Busy(
+                f"{len(self._things)} things are loaded already. Unload one, or raise `max_loaded`."
+            )
+        self._free(idle)
 
     def _free(self, loaded: Loaded) -> None:
         self._things = {key: each for key, each in self._things.items() if each is not loaded}
+        self._redactor.forget(loaded.spec.secrets_of(loaded.settings))
         task = asyncio.create_task(loaded.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+    def give_up(self) -> None:
+        """End every load that is under way."""
+        for each in self._things.values():
+            each.give_up()
 
     async def close(self) -> None:
         things = list(self._things.values())

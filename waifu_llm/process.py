@@ -91,7 +91,7 @@ class Generating:
 
 
 class ProviderProcess(asyncio.SubprocessProtocol):
-    """The Backend. Make one with `start`."""
+    """The Backend. `start` it before anything else, and `close` it whatever became of that."""
 
     def __init__(
         self, spec: ProviderSpec, log_file: LogFile, redactor: Redactor, patience: Patience
@@ -112,6 +112,7 @@ class ProviderProcess(asyncio.SubprocessProtocol):
         self._sent = 0
         self._reading_timer: asyncio.TimerHandle | None = None
         self._unreadable: deque[float] = deque(maxlen=_UNREADABLE_LINES)
+        self._spawned = False
         self._retired = False
         self._killed_because = ""
         self._signs: set[str] = set()
@@ -119,35 +120,23 @@ class ProviderProcess(asyncio.SubprocessProtocol):
         self._exited: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
 
-    @classmethod
-    async def start(
-        cls,
-        python: Path,
-        spec: ProviderSpec,
-        cwd: Path,
-        log_file: LogFile,
-        redactor: Redactor,
-        patience: Patience,
-    ) -> ProviderProcess:
+    async def start(self, python: Path, cwd: Path) -> None:
         """Run the host in the provider's environment and wait for its first line.
 
         Raises:
             ProviderCrashed: When it ends before, with what it said.
             Unavailable: When it says nothing in time.
         """
-        process = cls(spec, log_file, redactor, patience)
-        await process._spawn(python, cwd)
+        await self._spawn(python, cwd)
         try:
-            async with asyncio.timeout(patience.start):
-                await asyncio.shield(process._ready)
+            async with asyncio.timeout(self._patience.start):
+                await asyncio.shield(self._ready)
         except TimeoutError:
-            await process.close()
-            seconds = patience.start
-            raise Unavailable(f"`{spec.name}` did not start within {seconds:g} s.") from None
+            self._kill(f"it did not start within {self._patience.start:g} s")
+            raise Unavailable(self._crash().message) from None
         except BaseException:
-            await process.close()
+            self._kill("it did not start, or is wanted no longer")
             raise
-        return process
 
     async def _spawn(self, python: Path, cwd: Path) -> None:
         host = [str(python), "-I", "-u", "-X", "utf8", str(HOST), str(self.spec.folder)]
@@ -160,6 +149,7 @@ class ProviderProcess(asyncio.SubprocessProtocol):
                 **self._tree.spawn_options(),
             )
         except BaseException:
+            self._ended.set_result(None)
             self._tree.let_go()
             raise
 
@@ -181,13 +171,16 @@ class ProviderProcess(asyncio.SubprocessProtocol):
         done = await self._call("load", settings, model_id, progress)
         return done.models
 
+    async def preload(self, model_id: str) -> None:
+        await self._call("preload", model_id=model_id)
+
     async def models(self) -> list[str]:
         return (await self._call("models")).models
 
     def generate(self, request: Request, sink: Sink) -> Generating:
         running = Generating(self, self._number(), sink)
         if error := self._refusal():
-            sink.failed(error)
+            running.fail(error)
             running.finish()
         else:
             self._generations[running.number] = running
@@ -209,6 +202,8 @@ class ProviderProcess(asyncio.SubprocessProtocol):
     async def close(self) -> None:
         """Stop it, a step at a time: close its stdin, terminate its group, kill its group."""
         self._retired = True
+        if not self._spawned:
+            return
         self._fail_generations()
         self._stdin.close()
         if not await self._exits_within(self._patience.step):
@@ -222,7 +217,8 @@ class ProviderProcess(asyncio.SubprocessProtocol):
             self._transport.close()
 
     def kill(self) -> None:
-        self._tree.kill()
+        if not self._ended.done():
+            self._tree.kill()
 
     def status(self) -> dict[str, Any]:
         return {
@@ -238,6 +234,7 @@ class ProviderProcess(asyncio.SubprocessProtocol):
         self._stdin = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0))
         self._log.pid = self.pid
         self._tree.adopt(self.pid)
+        self._spawned = True
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if fd == 2:
@@ -384,6 +381,9 @@ class ProviderProcess(asyncio.SubprocessProtocol):
             self._write(wire.encode_operation(number, op, settings, model_id))
             done: wire.Done = await call
             return done
+        except asyncio.CancelledError:  # nobody waits any longer
+            self._write(wire.encode_operation(number, "interrupt"))
+            raise
         finally:
             self._calls.pop(number, None)
             self._progress.pop(number, None)
@@ -416,12 +416,13 @@ class ProviderProcess(asyncio.SubprocessProtocol):
                 self._write(wire.encode_operation(self._number(), "ping"))
 
     def _see_that_it_obeyed(self, running: Generating) -> None:
-        if running.over.done() or self._retired:
+        if running.over.done():
+            return
+        self._forget(running)
+        if self._retired:
             return
         log.warning("%s ignores an interrupt; it gets no more requests", self.spec.name)
         self._retired = True
-        self._generations.pop(running.number, None)
-        running.finish()
         task = self._loop.create_task(self._end_when_idle())
         self._ended.add_done_callback(lambda _: task.cancel())
 
@@ -429,7 +430,7 @@ class ProviderProcess(asyncio.SubprocessProtocol):
         """Its other streams may end first, if it still hears anything at all."""
         if not await self._answers():
             self._kill("it ignores an interrupt and answers nothing")
-        others = [running.over for running in self._generations.values() if not running.interrupted]
+        others = [running.over for running in self._generations.values()]
         if others:
             await asyncio.wait(others, timeout=self._patience.finish)
         await self.close()

@@ -6,6 +6,7 @@ Secrets are found by their value, wherever it stands, and not by what they look 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
 
 HIDDEN = "***"
@@ -16,13 +17,24 @@ class Redactor:
     """Replaces every secret that it was told of."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._counts: Counter[str] = Counter()
         self._secrets: list[str] = []
         self.learn(secrets)
 
     def learn(self, secrets: Iterable[str]) -> None:
         """Hide these from now on. Very short ones would hide half of every sentence."""
-        known = {*self._secrets, *(secret for secret in secrets if len(secret) >= _SHORTEST)}
-        self._secrets = sorted(known, key=len, reverse=True)  # one may begin with another
+        self._counts.update(secret for secret in secrets if len(secret) >= _SHORTEST)
+        self._sort()
+
+    def forget(self, secrets: Iterable[str]) -> None:
+        """These are in use no longer, by whoever had them learnt."""
+        self._counts.subtract(secret for secret in secrets if len(secret) >= _SHORTEST)
+        self._counts = +self._counts
+        self._sort()
+
+    def _sort(self) -> None:
+        """The longest first: one may begin with another."""
+        self._secrets = sorted(self._counts, key=len, reverse=True)
 
     def clean(self, text: str) -> str:
         for secret in self._secrets:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -78,7 +79,7 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def python_fits(self, version: tuple[int, int]) -> bool:
         return version[1] >= int(self.python.rpartition(".")[2])
 
-    def secrets_of(self, settings: dict[str, Any]) -> list[str]:
+    def secrets_of(self, settings: Mapping[str, Any]) -> list[str]:
         """The values among these settings that nobody may see."""
         names = [name for name, declared in self.settings.items() if declared.secret]
         return [settings[name] for name in names if isinstance(settings.get(name), str)]
