@@ -3,7 +3,8 @@
 While a client keeps up, messages become frames at once and all that gathered during one read of a
 provider's pipe leaves in one write. When more than 64 KiB stand unsent the client has fallen
 behind: its messages wait here, the chunks of a stream merged into one, and a task sends them by the
-public `send`, which waits for the client. Whoever reads nothing for too long is cut off.
+public `send`, which waits for the client. Whoever takes nothing for too long is cut off, and so
+is whoever lets too much gather.
 
 This is the only file that touches what is not public in websockets: `protocol.send_text`,
 `protocol.data_to_send`, `drain` and `transport`. `tests/doors/test_frames.py` guards them.
@@ -25,6 +26,8 @@ from waifu_llm.generation import Final
 
 BEHIND = 64 * 1024
 TOO_MUCH = 4 * 1024 * 1024
+LARGEST_PIECE = 256 * 1024
+_LOOKS = 4
 
 
 class FrameWriter:
@@ -35,6 +38,7 @@ class FrameWriter:
         self._stalled_seconds = stalled_seconds
         self._backlog: deque[bytes | Piece] = deque()
         self._backlog_size = 0
+        self._sent = 0
         self._open_pieces: dict[bytes, Piece] = {}
         self._behind: asyncio.Task[None] | None = None
 
@@ -53,12 +57,19 @@ class FrameWriter:
         """A piece of a stream. Where the client is behind, it joins the piece before it."""
         if self._behind is None:
             self._frame(answers.piece(prefix, text))
-        elif piece := self._open_pieces.get(prefix):
-            piece.text.add(text)
+        elif (piece := self._open_pieces.get(prefix)) and piece.size < LARGEST_PIECE:
+            piece.add(text)
             self._count(len(text))
         else:
-            self._open_pieces[prefix] = piece = Piece(prefix, text)
+            self._open_pieces[prefix] = piece = Piece(prefix)
+            piece.add(text)
             self._put_off(piece, len(text))
+
+    def end_stream(self, message: bytes, *prefixes: bytes) -> None:
+        """A stream's last message. Another of the same id begins anew."""
+        for prefix in prefixes:
+            self._open_pieces.pop(prefix, None)
+        self.send(message)
 
     def flush(self) -> None:
         """One write for all frames that were made since the last."""
@@ -91,43 +102,62 @@ class FrameWriter:
 
     async def _catch_up(self) -> None:
         """Send what waits at the client's own pace; give it up when it takes nothing."""
+        watch = asyncio.create_task(self._see_that_it_reads())
         try:
-            async with asyncio.timeout(self._stalled_seconds):
-                await self._connection.drain()
+            await self._connection.drain()
             while self._backlog:
                 message = self._next()
-                async with asyncio.timeout(self._stalled_seconds):
-                    await self._connection.send(message, text=True)
-        except TimeoutError:
-            self._connection.transport.abort()
-        except ConnectionClosed:
+                self._sent += len(message)
+                await self._connection.send(message, text=True)
+        except (ConnectionClosed, OSError):
             pass  # nobody is there to read it
         finally:
+            watch.cancel()
             self._backlog.clear()
             self._open_pieces.clear()
             self._backlog_size = 0
             self._behind = None
+
+    async def _see_that_it_reads(self) -> None:
+        """Slowly is well, as long as it is something."""
+        taken, silences = self._taken(), 0
+        while silences < _LOOKS:
+            await asyncio.sleep(self._stalled_seconds / _LOOKS)
+            before, taken = taken, self._taken()
+            silences = silences + 1 if taken <= before else 0
+        self._connection.transport.abort()
+
+    def _taken(self) -> int:
+        """A figure that grows while the client reads."""
+        return self._sent - self._connection.transport.get_write_buffer_size()
 
     def _next(self) -> bytes:
         entry = self._backlog.popleft()
         if isinstance(entry, bytes):
             self._backlog_size -= len(entry)
             return entry
-        del self._open_pieces[entry.prefix]
-        text = entry.text.text()
-        self._backlog_size -= len(text)
-        return answers.piece(entry.prefix, text)
+        if self._open_pieces.get(entry.prefix) is entry:
+            del self._open_pieces[entry.prefix]
+        self._backlog_size -= entry.size
+        return answers.piece(entry.prefix, entry.text())
 
 
 class Piece:
     """Chunks of one stream that wait to be sent as one."""
 
-    __slots__ = ("prefix", "text")
+    __slots__ = ("_gathered", "prefix", "size")
 
-    def __init__(self, prefix: bytes, text: str) -> None:
+    def __init__(self, prefix: bytes) -> None:
         self.prefix = prefix
-        self.text = Gathered()
-        self.text.add(text)
+        self.size = 0
+        self._gathered = Gathered()
+
+    def add(self, text: str) -> None:
+        self._gathered.add(text)
+        self.size += len(text)
+
+    def text(self) -> str:
+        return self._gathered.text()
 
 
 class Stream:
@@ -154,7 +184,7 @@ class Stream:
             self._writer.chunk(self._reasoning, text)
 
     def final(self, final: Final) -> None:
-        self._writer.send(self._final(final))
+        self._writer.end_stream(self._final(final), self._chunk, self._reasoning or b"")
 
 
 class Whole:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -20,7 +21,7 @@ from msgspec import Struct
 
 from waifu_llm.config import Config
 
-_FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+_FORWARDING = re.compile(r"forwarded|via|x-(original-)?forwarded.*|.*-ip")
 _FAILURES, _FAILURE_SECONDS = 5, 60.0
 _PEERS_REMEMBERED = 1024
 
@@ -62,7 +63,7 @@ class Visitor(Struct, frozen=True):
 
     @property
     def is_forwarded(self) -> bool:
-        return any(name in self.headers for name in _FORWARDING)
+        return any(_FORWARDING.fullmatch(name) for name in self.headers)
 
 
 class Gate:
@@ -104,7 +105,8 @@ class Gate:
 
     def may_close(self, visitor: Visitor) -> bool:
         """`close` is for everyone on this machine; others need it configured."""
-        near = visitor.is_local and not visitor.is_browser and not visitor.is_forwarded
+        native = not visitor.is_browser and not visitor.is_forwarded
+        near = visitor.is_local and native and not self._config.behind_proxy
         return self._config.allow_remote_close or near
 
     def _trusts(self, visitor: Visitor) -> bool:
