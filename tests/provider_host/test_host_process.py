@@ -250,6 +250,19 @@ def test_every_line_is_ascii_whatever_is_said(start):
     assert spoken(start(SAYS_PIECES).generate(extra={"pieces": [text]})) == text
 
 
+def test_text_that_only_looks_like_half_a_character_stays_as_it_is(start):
+    host = start(r"""
+        class Tried(Provider):
+            async def generate(self, request):
+                yield r'"\ud83d\ude00" \udcff'
+                yield "\U0001f600"
+                yield ToolCall("1", "say", r'{"text":"\ud83d\ude00"}')
+    """)
+    lines = host.generate()
+    assert spoken(lines) == r'"\ud83d\ude00" \udcff' + "\U0001f600"
+    assert lines[-1]["done"]["tool_calls"][0]["arguments"] == r'{"text":"\ud83d\ude00"}'
+
+
 @pytest.mark.parametrize(
     "said",
     ['yield "\\ud83d"', 'raise ProviderError("UNEXPECTED", "\\ud83d")', 'raise OSError("\\udcff")'],

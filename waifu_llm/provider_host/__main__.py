@@ -2,7 +2,7 @@
 
     python -I -u -X utf8 <this folder> <provider folder> <module:Class> [--probe | --lifeline=N]
 
-Lines in:   {"id":7,"op":"load"|"models"|"generate"|"interrupt"|"ping"|"unload",…}
+Lines in:   {"id":7,"op":"load"|"preload"|"models"|"generate"|"interrupt"|"ping"|"unload",…}
 Lines out:  {"ready":1,…} once, then for each id any number of
             {"id":7,"chunk":"…"}, {"id":7,"reasoning":"…"}, {"id":7,"progress":{…}}
             and exactly one {"id":7,"done":{…}} or {"id":7,"error":{"code":"…","message":"…"}}.
@@ -81,6 +81,7 @@ async def serve(provider: Provider, source: int, target: int) -> None:
         lambda: loop.call_soon_threadsafe(end.set),
     )
     await end.wait()
+    await requests.close()
 
 
 if __name__ == "__main__":

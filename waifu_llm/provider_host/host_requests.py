@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
-import re
 import sys
 import threading
 import traceback
@@ -42,6 +42,13 @@ class Requests:
             self._tasks[number] = task
             task.add_done_callback(lambda task: self._over(number, task))
 
+    async def close(self) -> None:
+        """The core is done with us, or gone: stop what runs, and let the provider free its own."""
+        for number in list(self._tasks):
+            self._interrupt(number)
+        with contextlib.suppress(Exception):
+            await _call(self._provider.unload)
+
     def _over(self, number: int, task: asyncio.Task[None]) -> None:
         """Also when it was cancelled before its first step, which no `try` inside it sees."""
         self._tasks.pop(number, None)
@@ -74,7 +81,7 @@ class Requests:
             self._send(number, "done", done)
 
     def _send(self, number: int, field: str, value: Any) -> None:
-        self._writer.send(f'{{"id":{number},"{field}":{_whole(json.dumps(value))}}}\n')
+        self._writer.send(f'{{"id":{number},"{field}":{_json(value)}}}\n')
 
     async def _ping(self, number: int, message: dict[str, Any]) -> dict[str, Any]:
         return {}
@@ -89,6 +96,10 @@ class Requests:
         if model_id := message.get("model_id"):
             await _call(self._provider.preload, model_id)
         return await self._models(number, message)
+
+    async def _preload(self, number: int, message: dict[str, Any]) -> dict[str, Any]:
+        await _call(self._provider.preload, message["model_id"])
+        return {}
 
     async def _models(self, number: int, message: dict[str, Any]) -> dict[str, Any]:
         return {"models": list(await _call(self._provider.models))}
@@ -118,6 +129,7 @@ class Requests:
     _operations: dict[str, Callable[..., Any]] = {
         "ping": _ping,
         "load": _load,
+        "preload": _preload,
         "models": _models,
         "generate": _generate,
         "unload": _unload,
@@ -179,19 +191,26 @@ class Answer:
 
     def _line(self, field: str, text: str) -> None:
         if text:
-            line = f'{{"id":{self._number},"{field}":{_whole(_string(text))}}}\n'
+            line = f'{{"id":{self._number},"{field}":{_json_string(text)}}}\n'
             self._writer.send(line, at_once=not self._started)
             self._started = True
 
 
-_HALF = re.compile(
-    r"(\\ud[89ab][0-9a-f]{2})(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2})(\\ud[c-f][0-9a-f]{2})"
-)
-
-
-def _whole(text: str) -> str:
+def _json_string(text: str) -> str:
     """Half of a surrogate pair, of an emoji cut in two, is no JSON to most readers."""
-    return _HALF.sub(r"\\ufffd", text) if "\\ud" in text else text
+    encoded = _string(text)
+    return _string(_without_halves(text)) if "\\ud" in encoded else encoded
+
+
+def _json(value: Any) -> str:
+    encoded = json.dumps(value)
+    if "\\ud" not in encoded:
+        return encoded
+    return json.dumps(json.loads(_without_halves(json.dumps(value, ensure_ascii=False))))
+
+
+def _without_halves(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 async def _call(function: Callable[..., Any], *arguments: Any) -> Any:
