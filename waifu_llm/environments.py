@@ -19,15 +19,20 @@ import secrets
 import shutil
 import sys
 import sysconfig
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import IO
 
+from waifu_llm import system
 from waifu_llm.backend import Progress
 from waifu_llm.errors import InstallFailed, NotInstalled
 from waifu_llm.paths import HOST
 from waifu_llm.specs import ProviderSpec
 
+INSTALL_SECONDS = 3600.0
+PROBE_SECONDS = 120.0
 _TAIL = 4_000
 _COMPLETE = "complete"
 _LOCK_POLL_SECONDS = 0.1
@@ -125,7 +130,7 @@ class Environments:
         options = ["--no-periodic-update", "--no-download", "--no-vcs-ignore", *pip]
         environ = _installer_environ(os.environ)
         environ["VIRTUALENV_OVERRIDE_APP_DATA"] = str(self._cache / "virtualenv")
-        await _run(spec, [*command, *options, str(folder)], environ)
+        await _install_step(spec, [*command, *options, str(folder)], environ)
 
     async def _install(self, spec: ProviderSpec, python: Path) -> None:
         """The lock names every package with its hashes: nothing else gets in, from any index."""
@@ -134,15 +139,20 @@ class Environments:
         environ = _installer_environ(os.environ)
         if uv := _uv():
             environ["UV_CACHE_DIR"] = str(self._cache / "uv")
-            await _run(spec, [uv, "pip", "install", "--python", str(python), *locked], environ)
+            command = [uv, "pip", "install", "--python", str(python)]
+            await _install_step(spec, [*command, *locked], environ)
         else:
             environ["PIP_CACHE_DIR"] = str(self._cache / "pip")
             pip = [str(python), "-I", "-m", "pip", "install", "--no-input"]
-            await _run(spec, [*pip, "--disable-pip-version-check", *locked], environ)
+            await _install_step(spec, [*pip, "--disable-pip-version-check", *locked], environ)
 
     async def _probe(self, spec: ProviderSpec, python: Path) -> None:
         host = [str(python), "-I", "-X", "utf8", str(HOST), str(spec.folder), spec.entry]
-        await _run(spec, [*host, "--probe"], _probe_environ(os.environ))
+        status, said = await _run([*host, "--probe"], _probe_environ(os.environ), PROBE_SECONDS)
+        if status:
+            raise InstallFailed(
+                f"`{spec.name}` was installed, but does not start ({status}). It said:\n{said}"
+            )
 
 
 def _interpreter(folder: Path) -> Path:
@@ -204,23 +214,55 @@ def _probe_environ(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: kept[name] for name in kept if not name.upper().startswith(("PIP_", "UV_"))}
 
 
-async def _run(spec: ProviderSpec, command: list[str], environ: Mapping[str, str]) -> None:
+async def _install_step(spec: ProviderSpec, command: list[str], environ: Mapping[str, str]) -> None:
+    status, said = await _run(command, environ, INSTALL_SECONDS)
+    if status:
+        raise InstallFailed(f"Cannot install `{spec.name}` ({status}). The installer said:\n{said}")
+
+
+async def _run(command: list[str], environ: Mapping[str, str], seconds: float) -> tuple[str, str]:
+    """What went wrong, if anything, and the end of what it said.
+
+    It says that to a file: a pipe would have to be waited for as long as anything that it started
+    holds the other end.
+    """
+    tree = system.Tree()
+    with tempfile.TemporaryFile() as output:
+        try:
+            return await _wait_for(tree, command, environ, output, seconds), _end_of(output)
+        finally:
+            tree.kill()
+            tree.let_go()
+
+
+async def _wait_for(
+    tree: system.Tree,
+    command: list[str],
+    environ: Mapping[str, str],
+    output: IO[bytes],
+    seconds: float,
+) -> str:
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+        stdout=output,
+        stderr=output,
         env=environ,
+        **tree.spawn_options(),
     )
+    tree.adopt(process.pid)
     try:
-        output, _ = await process.communicate()
-    except asyncio.CancelledError:
-        process.kill()
+        async with asyncio.timeout(seconds):
+            status = await process.wait()
+    except TimeoutError:
+        return f"not done within {seconds:g} s"
+    finally:
+        tree.kill()
         await process.wait()
-        raise
-    if process.returncode:
-        tail = output[-_TAIL:].decode("utf-8", "replace").strip()
-        raise InstallFailed(
-            f"Cannot install `{spec.name}` (exit status {process.returncode}). "
-            f"The installer said:\n{tail}"
-        )
+    return f"exit status {status}" if status else ""
+
+
+def _end_of(output: IO[bytes]) -> str:
+    size = output.seek(0, os.SEEK_END)
+    output.seek(max(0, size - _TAIL))
+    return output.read().decode("utf-8", "replace").strip()
