@@ -43,7 +43,7 @@ def main(folder: str, entry: str, *options: str) -> int:
     provider = import_provider(folder, entry)
     if provider is None:
         return IMPORT_FAILED
-    asyncio.run(serve(provider, source, target))
+    provider.run(serve(provider, source, target))
     return 0
 
 

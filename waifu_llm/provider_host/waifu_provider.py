@@ -19,9 +19,10 @@ may also yield Reasoning, ToolCall and, last, Finish.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any, Callable, Coroutine
 
 
 class ProviderError(Exception):
@@ -108,3 +109,7 @@ class Provider:
 
     def unload(self) -> Any:
         """Free everything. May be `async`."""
+
+    def run(self, everything: Coroutine[Any, Any, None]) -> None:
+        """Run the process to its end: a provider that brings a faster event loop does it there."""
+        asyncio.run(everything)

@@ -1,0 +1,320 @@
+"""An upstream that speaks OpenAI's wire: models, chat completions, streams, errors, rate limits.
+
+    python openai_api.py        prints `listening on http://127.0.0.1:PORT/v1`, ends with stdin
+
+A request says in `fake` how it is to be answered (see Wanted). `GET /log` tells what was asked and
+how it ended: where a client hung up it was `aborted`. Keys that begin with `wrong` are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+import threading
+import time
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+MODELS = ["gpt-test", "gpt-test-mini"]
+BENCH_MODEL = re.compile(r"bench-(\d+)-(\d+)-(\d+)")
+"""For those who can send no `fake`: chunks, chunks for each write, milliseconds between them."""
+ID = "chatcmpl-CaPz8YgFQZbq1XvT0mNw4kLs7JdHe"
+REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
+
+
+@dataclass
+class Wanted:
+    """How a completion is to go. Without `text`, it says `chunks` times ` word`."""
+
+    text: list[str] | None = None
+    chunks: int = 10
+    per_write: int = 1
+    delay_ms: float = 0
+    first_delay_ms: float = 0
+    reasoning: str = ""
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    finish_reason: str = "stop"
+    end: str = "done"
+    """done, cut (the connection), no_done, silence, error (an event), nonsense, reset"""
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    error: dict[str, Any] | None = None
+    refuse_fields: list[str] = field(default_factory=list)
+    stamp: bool = False
+    """Each chunk says when it was sent."""
+
+    @classmethod
+    def of(cls, body: dict[str, Any]) -> Wanted:
+        if bench := BENCH_MODEL.fullmatch(body["model"]):
+            chunks, per_write, delay_ms = map(int, bench.groups())
+            return cls(chunks=chunks, per_write=per_write, delay_ms=delay_ms, stamp=True)
+        known = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in body.get("fake", {}).items() if name in known})
+
+
+class Upstream:
+    """All connections, and what was asked on them."""
+
+    def __init__(self) -> None:
+        self.log: list[dict[str, Any]] = []
+        self.port = 0
+
+    def note(self, method: str, path: str, headers: dict[str, str], body: Any) -> dict[str, Any]:
+        key = headers.get("authorization", "").removeprefix("Bearer ")
+        entry = {"method": method, "path": path, "key": key, "headers": headers, "body": body}
+        entry |= {"state": "running", "begun": time.monotonic(), "ended": None, "sent": 0}
+        self.log.append(entry)
+        return entry
+
+    async def serve(self) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: Connection(self), "127.0.0.1", 0, backlog=1024)
+        self.port = server.sockets[0].getsockname()[1]
+        return server
+
+
+class Connection(asyncio.Protocol):
+    """One client: HTTP/1.1, kept alive, one request at a time."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._received = b""
+        self._entry: dict[str, Any] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._task:
+            self._task.cancel()
+        if self._entry and self._entry["state"] == "running":
+            self._entry |= {"state": "aborted", "ended": time.monotonic()}
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, found, rest = self._received.partition(b"\r\n\r\n")
+        if not found:
+            return
+        first, *lines = head.decode("latin-1").split("\r\n")
+        pairs = (line.partition(":") for line in lines)
+        headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
+        length = int(headers.get("content-length", 0))
+        if len(rest) < length:
+            return
+        self._received = rest[length:]
+        method, path, _ = first.split(" ")
+        body = json.loads(rest[:length]) if length else None
+        self._task = asyncio.ensure_future(self._answer(method, path, headers, body))
+
+    async def _answer(self, method: str, path: str, headers: dict[str, str], body: Any) -> None:
+        if path == "/log":
+            self._send_json(200, self._upstream.log)
+            return
+        if path == "/forget":
+            self._upstream.log.clear()
+            self._send_json(200, None)
+            return
+        self._entry = self._upstream.note(method, path, headers, body)
+        if self._entry["key"].startswith("wrong"):
+            self._send_error(401, _wrong_key(self._entry["key"]))
+        elif path == "/v1/models":
+            self._send_json(200, {"object": "list", "data": [_model(name) for name in MODELS]})
+        elif path == "/v1/chat/completions":
+            await self._complete(body, Wanted.of(body))
+        else:
+            self._send_error(404, {"message": f"Unknown request URL: {method} {path}."})
+        self._done()
+
+    def _done(self) -> None:
+        if self._entry and self._entry["state"] == "running":
+            self._entry |= {"state": "done", "ended": time.monotonic()}
+
+    async def _complete(self, body: dict[str, Any], wanted: Wanted) -> None:
+        if refused := next((name for name in wanted.refuse_fields if name in body), None):
+            self._send_error(400, _unsupported(refused))
+        elif body["model"] not in MODELS and not BENCH_MODEL.fullmatch(body["model"]):
+            self._send_error(404, _no_model(body["model"]))
+        elif wanted.status != 200:
+            self._send_error(
+                wanted.status, wanted.error or {"message": "asked for"}, wanted.headers
+            )
+        elif body.get("stream"):
+            await self._stream(body, wanted)
+        else:
+            await asyncio.sleep((wanted.first_delay_ms + wanted.chunks * wanted.delay_ms) / 1000)
+            self._send_whole(body, wanted)
+
+    # A whole answer
+
+    def _send_whole(self, body: dict[str, Any], wanted: Wanted) -> None:
+        if wanted.end == "cut":
+            self.transport.write(_head(200, {"content-length": "1000"}) + b'{"id":')
+            self.transport.close()
+            return
+        message = {"role": "assistant", "content": "".join(_texts(wanted)), "refusal": None}
+        if wanted.reasoning:
+            message["reasoning_content"] = wanted.reasoning
+        if wanted.tool_calls:
+            message |= {"content": None, "tool_calls": wanted.tool_calls}
+        choice = {"index": 0, "message": message, "logprobs": None}
+        choice["finish_reason"] = wanted.finish_reason
+        usage = {"prompt_tokens": 9, "completion_tokens": wanted.chunks, "total_tokens": 9}
+        head = {"id": ID, "object": "chat.completion", "created": 1795000000}
+        self._send_json(200, {**head, "model": body["model"], "choices": [choice], "usage": usage})
+
+    # A stream
+
+    async def _stream(self, body: dict[str, Any], wanted: Wanted) -> None:
+        content_type = {"content-type": "text/event-stream; charset=utf-8"}
+        self.transport.write(_head(200, {**content_type, "transfer-encoding": "chunked"}))
+        await asyncio.sleep(wanted.first_delay_ms / 1000)
+        first = {"role": "assistant", "content": "", "refusal": None}
+        self._write_events([_event(body["model"], first)])
+        if wanted.reasoning:
+            self._write_events([_event(body["model"], {"reasoning_content": wanted.reasoning})])
+        await self._stream_text(body["model"], wanted)
+        for delta in _call_deltas(wanted.tool_calls):
+            self._write_events([_event(body["model"], delta)])
+        await self._end_stream(body, wanted)
+
+    async def _stream_text(self, model: str, wanted: Wanted) -> None:
+        texts, due = _texts(wanted), time.monotonic()
+        for at in range(0, len(texts), wanted.per_write):
+            part = texts[at : at + wanted.per_write]
+            if wanted.stamp:
+                part = [f"{time.monotonic():.6f} "] * len(part)
+            self._write_events([_text_event(model, text) for text in part])
+            self._entry["sent"] += len(part)
+            due += wanted.delay_ms / 1000
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    async def _end_stream(self, body: dict[str, Any], wanted: Wanted) -> None:
+        if wanted.end == "silence":
+            await asyncio.sleep(3600)
+        if wanted.end in ("cut", "reset"):
+            self.transport.abort() if wanted.end == "reset" else self.transport.close()
+            return
+        if wanted.end == "error":
+            error = wanted.error or {"message": "The server had an error", "type": "server_error"}
+            self._write_events([json.dumps({"error": error})])
+        elif wanted.end == "nonsense":
+            self._write_events(["this is no JSON"])
+        elif wanted.end != "no_done":
+            self._write_events([_event(body["model"], {}, wanted.finish_reason)])
+            if (body.get("stream_options") or {}).get("include_usage"):
+                self._write_events([_usage_event(body["model"], wanted.chunks)])
+            self._write_events(["[DONE]"])
+        self.transport.write(b"0\r\n\r\n")
+
+    def _write_events(self, events: list[str]) -> None:
+        data = "".join(f"data: {event}\n\n" for event in events).encode()
+        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    # Pieces of HTTP
+
+    def _send_json(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
+        data = json.dumps(value).encode()
+        length = {"content-length": str(len(data)), "content-type": "application/json"}
+        self.transport.write(_head(status, {**length, **(headers or {})}) + data)
+
+    def _send_error(
+        self, status: int, error: dict[str, Any], headers: dict[str, str] | None = None
+    ) -> None:
+        usual = {"message": "", "type": "invalid_request_error", "param": None, "code": None}
+        self._send_json(status, {"error": {**usual, **error}}, headers)
+
+
+def _head(status: int, headers: dict[str, str]) -> bytes:
+    usual = {"x-request-id": "req_0123456789abcdef", "openai-processing-ms": "12"}
+    lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Error')}"]
+    lines += [f"{name}: {value}" for name, value in {**usual, **headers}.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def _texts(wanted: Wanted) -> list[str]:
+    return [" word"] * wanted.chunks if wanted.text is None else wanted.text
+
+
+def _event(model: str, delta: dict[str, Any], reason: str | None = None) -> str:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+    return _chunk(model, [choice], None)
+
+
+def _usage_event(model: str, tokens: int) -> str:
+    usage = {"prompt_tokens": 9, "completion_tokens": tokens, "total_tokens": 9 + tokens}
+    return _chunk(model, [], usage)
+
+
+def _chunk(model: str, choices: list[Any], usage: Any) -> str:
+    head = {"id": ID, "object": "chat.completion.chunk", "created": 1795000000, "model": model}
+    rest = {"service_tier": "default", "system_fingerprint": "fp_44709d6fcb"}
+    return json.dumps(
+        {**head, **rest, "choices": choices, "usage": usage, "obfuscation": "hZ4sQ0"},
+        separators=(",", ":"),
+    )
+
+
+_before, _after = _event("@", {"content": "#"}).split('"#"')
+
+
+def _text_event(model: str, text: str) -> str:
+    """The same as `_event`, at a cost that a benchmark can bear."""
+    return f"{_before.replace('@', model)}{json.dumps(text)}{_after}"
+
+
+def _call_deltas(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """First each call's name, then its arguments in halves."""
+    deltas = []
+    for index, call in enumerate(calls):
+        function = call["function"]
+        parts = [{"index": index, **call, "function": {**function, "arguments": ""}}]
+        half = len(function["arguments"]) // 2
+        for part in (function["arguments"][:half], function["arguments"][half:]):
+            parts.append({"index": index, "function": {"arguments": part}})
+        deltas += [{"tool_calls": [part]} for part in parts]
+    return deltas
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 1790000000, "owned_by": "system"}
+
+
+def _wrong_key(key: str) -> dict[str, Any]:
+    text = f"Incorrect API key provided: {key}. You can find your API key in your account."
+    return {"message": text, "code": "invalid_api_key"}
+
+
+def _no_model(model: str) -> dict[str, Any]:
+    text = f"The model `{model}` does not exist or you do not have access to it."
+    return {"message": text, "code": "model_not_found"}
+
+
+def _unsupported(name: str) -> dict[str, Any]:
+    text = f"Unsupported parameter: '{name}' is not supported with this model."
+    return {"message": text, "param": name, "code": "unsupported_parameter"}
+
+
+async def main() -> None:
+    upstream = Upstream()
+    await upstream.serve()
+    print(f"listening on http://127.0.0.1:{upstream.port}/v1", flush=True)
+    over, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def wait_for_the_end() -> None:
+        sys.stdin.read()
+        loop.call_soon_threadsafe(over.set)
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
+    await over.wait()
+
+
+if __name__ == "__main__":
+    try:
+        import uvloop
+
+        uvloop.run(main())
+    except ImportError:
+        asyncio.run(main())
