@@ -129,6 +129,10 @@ class Client:
             self.send_frame(CLOSE, struct.pack("!H", 1000))
         await self.end()
 
+    @property
+    def is_closed(self) -> bool:
+        return self._closed is not None
+
     async def vanish(self) -> None:
         """Goes without a word, as a client that crashes."""
         self._writer.transport.abort()

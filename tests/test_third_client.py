@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,10 @@ from support import Module
 Start = Callable[..., Module]
 
 STAGE = "http://stage.example"
-SLOW = {"model_id": "count", "extra": {"delay_ms": 60_000}}
+HOUR_MS = 3_600_000
+SLOW = {"model_id": "count", "extra": {"delay_ms": HOUR_MS}}
+BRISK = {"model_id": "count", "max_output_length": 9, "extra": {"delay_ms": 1}}
+CROWD = 1024
 COMPLETE = {"response", "finish_reason", "provider", "model_id", "usage", "timing", "tool_calls"}
 ERRORS = [
     *("SUCCESS", "UNEXPECTED", "AUTHORIZATION", "INVALID_PROMPT", "INVALID_PROVIDER"),
@@ -54,7 +57,7 @@ def said(answers: list[Message]) -> str:
 
 
 async def begin_slow(client: Client, **fields: Any) -> str:
-    """Starts an answer that says `1`, and then nothing for a minute."""
+    """Starts an answer that says `1`, and then nothing for an hour."""
     id = client.begin(params=SLOW, **fields)
     assert (await client.next(id))["type"] == "generate_ack"
     assert (await client.next(id))["chunk"] == "1"
@@ -321,26 +324,27 @@ async def test_a_name_is_cleaned_so_that_nobody_poses_as_another(client: Client)
 
 
 async def test_a_timeout_in_a_stream_is_for_each_chunk(client: Client) -> None:
-    extra = {"delay_ms": 250}
-    params = {"model_id": "count", "max_output_length": 9, "timeout_ms": 1500, "extra": extra}
-    final = (await client.generate(params=params))[-1]  # 2 s in all, and no wait of 1.5 s
+    params = {**BRISK, "timeout_ms": 60_000}
+    final = (await client.generate(params=params))[-1]
     assert (final["error"], final["response"]) == ("SUCCESS", "1 2 3 4 5 6 7 8 9")
-    stuck = {"first": {"first_delay_ms": 60_000}, "next": {"delay_ms": 60_000}}
-    for extra in stuck.values():
-        params = {"model_id": "count", "timeout_ms": 500, "extra": extra}
+    for extra in ({"first_delay_ms": HOUR_MS}, {"delay_ms": HOUR_MS}):
+        params = {"model_id": "count", "timeout_ms": 300, "extra": extra}
         *_, final = answers = await client.generate(params=params)
         assert (final["error"], final["finish_reason"]) == ("TIMEOUT", "error")
         assert said(answers) == final["response"]
+        assert final["response"] in ("", "1")
         assert_complete(final)
 
 
 async def test_a_timeout_without_stream_is_for_the_whole_answer(client: Client) -> None:
-    extra = {"delay_ms": 250}
-    params = {"model_id": "count", "max_output_length": 9, "timeout_ms": 1500, "extra": extra}
+    params = {**BRISK, "timeout_ms": 60_000}
+    final = (await client.generate(params=params, stream=False))[-1]
+    assert (final["error"], final["response"]) == ("SUCCESS", "1 2 3 4 5 6 7 8 9")
+    params = {"model_id": "count", "timeout_ms": 300, "extra": {"delay_ms": HOUR_MS}}
     final = (await client.generate(params=params, stream=False))[-1]
     assert (final["error"], final["finish_reason"]) == ("TIMEOUT", "error")
     assert final["retryable"]
-    assert "1 2 3 4 5 6 7 8 9".startswith(final["response"])
+    assert final["response"] in ("", "1")
     assert_complete(final)
 
 
@@ -758,15 +762,35 @@ async def test_a_foreign_origin_host_or_token_is_refused(
 
 async def test_no_more_than_16_may_owe_their_token_and_none_for_long(start_module: Start) -> None:
     url = start_module("--allowed-origins", STAGE).url
-    pages = await asyncio.gather(*(Client.dial(url, Origin=STAGE) for _ in range(16)))
-    with pytest.raises(Refused) as refused:
-        await Client.dial(url, Origin=STAGE)
-    assert refused.value.status == 503
-    async with await begin_life(url) as native:
-        assert await asyncio.gather(*(page.end() for page in pages)) == [1008] * 16
-        assert (await native.ask("status"))["type"] == "status_done"
+    while True:
+        knocking = (Client.dial(url, Origin=STAGE) for _ in range(17))
+        answers = await asyncio.gather(*knocking, return_exceptions=True)
+        pages = [answer for answer in answers if isinstance(answer, Client)]
+        in_time = not any(page.is_closed for page in pages)
+        async with await begin_life(url) as native:
+            assert await asyncio.gather(*(page.end() for page in pages)) == [1008] * len(pages)
+            assert (await native.ask("status"))["type"] == "status_done"
+        if in_time:  # else those who were sent away made room for others
+            break
+    (refused,) = [answer for answer in answers if not isinstance(answer, Client)]
+    assert isinstance(refused, Refused)
+    assert refused.status == 503
 
 
+@pytest.fixture
+def _room_for_a_crowd() -> Iterator[None]:
+    """As many descriptors as this process needs to be a crowd of clients."""
+    resource = pytest.importorskip("resource", reason="limits that can be told are POSIX")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < CROWD:
+        pytest.skip(f"this process may open {hard} files at most")
+    if soft != resource.RLIM_INFINITY and soft < CROWD:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (CROWD, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("_room_for_a_crowd")
 async def test_no_more_than_512_connect(start_module: Start) -> None:
     url = start_module().url
     crowd = [await Client.dial(url) for _ in range(512)]

@@ -19,6 +19,7 @@ from waifu_llm.backend import Progress, Request
 from waifu_llm.conversation import Params
 from waifu_llm.errors import (
     InvalidMessage,
+    InvalidProvider,
     NotLoaded,
     Unavailable,
     Unexpected,
@@ -144,6 +145,10 @@ class Guest:
         except asyncio.CancelledError:
             self._give_up(reference)
             raise Unavailable(f"The load of `{reference.name}` was given up.") from None
+        except InvalidProvider:
+            reference.drop()
+            self._forget_loading(reference)
+            raise
         except BaseException:
             self._give_up(reference)
             raise
@@ -155,9 +160,16 @@ class Guest:
         reference.drop()
         newest = self._forget_loading(reference)
         if newest and reference.asked_for:
+            self._forget_unasked(reference.name)
             self._failed[reference.name] = reference
             if len(self._failed) > _FAILURES_REMEMBERED:
                 del self._failed[next(iter(self._failed))]
+
+    def _forget_unasked(self, name: str) -> None:
+        """What was loaded only because a `generate` named it."""
+        loaded = self._loaded.get(name)
+        if loaded and not loaded.asked_for:
+            self._loaded.pop(name).drop()
 
     def _forget_loading(self, reference: _Reference) -> bool:
         """Returns whether no other load of this name began meanwhile."""

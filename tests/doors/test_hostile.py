@@ -62,7 +62,7 @@ def unknown_type(draw: random.Random) -> tuple[str, str]:
 def out_of_range(draw: random.Random) -> tuple[str, str]:
     field, value = draw.choice(
         [("temperature", -1), ("top_p", 1.5), ("max_output_length", 0), ("timeout_ms", -5),
-         ("seed", -1), ("stop_tokens", [""]), ("model_id", "")]
+         ("seed", 0.5), ("stop_tokens", [""]), ("model_id", "")]
     )  # fmt: skip
     return json.dumps(generate(params={field: value})), f"`params.{field}"
 
@@ -103,7 +103,7 @@ async def test_handshakes_that_dawdle_are_cut_and_harm_nobody(module: Module, di
         assert (await wire.ask({"type": "status"}))["type"] == "status_done"
     async with asyncio.timeout(LIMIT):
         for reader, writer in dawdlers:
-            assert await read_to_end(reader) is not None
+            assert await read_to_end(reader) == b""
             writer.close()
 
 
@@ -119,25 +119,27 @@ async def test_a_flood_of_connections_is_refused_and_those_inside_stay(start_mod
     async with connect(module.url) as websocket:
         wire = Wire(websocket)
         await wire.load()
-        await wire.send(counting(to=30, delay_ms=5))
+        await wire.send(counting(to=1_000_000))
+        await wire.until("generate_stream_chunk")
         answers = await asyncio.gather(*(knock(module.port) for _ in range(300)))
         assert b"503" in b"".join(answers)
         assert sum(b"101" in answer for answer in answers) <= 19
-        assert (await wire.until("generate_stream_done"))[-1]["error"] == "SUCCESS"
+        await wire.until("generate_stream_chunk")
+        await wire.send({"type": "interrupt", "unique_request_id": "i"})
+        assert (await wire.until("interrupt_ack"))[-1]["interrupted"] == ["g"]
 
 
 async def knock(port: int) -> bytes:
     """Ask for a WebSocket and hold it until all have asked."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     host = f"Host: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    writer.write(f"GET / HTTP/1.1\r\n{host}{key}".encode())
     try:
-        return (await reader.readline())[:12]
-    except ConnectionResetError:
-        return b""
-    finally:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         held.append(writer)
+        writer.write(f"GET / HTTP/1.1\r\n{host}{key}".encode())
+        return (await reader.readline())[:12]
+    except ConnectionError:  # refused, reset or aborted: by the system, before the module knew
+        return b""
 
 
 held: list[asyncio.StreamWriter] = []
@@ -194,13 +196,16 @@ async def deaf_client(module: Module) -> Any:
 
 
 async def test_who_reads_slowly_gets_everything_in_fewer_pieces(start_module) -> None:
-    module = start_module()
+    """Far more than the kernel holds for it, and not so much that it is cut off."""
+    words = [f"{number:0999}" for number in range(2_000)]
+    module = start_module("--stalled-seconds", "3600")
     client = await deaf_client(module)
     await client.send(json.dumps({"type": "hello"}))
-    await client.send(json.dumps(counting(to=200_000, delay_ms=0, llm="echo")))
+    await client.send(json.dumps(generate(" ".join(words), llm="echo")))
     async with connect(module.url) as websocket:
-        await Wire(websocket).status_until(lambda status: status["generations"] == 1)
-        await Wire(websocket).status_until(lambda status: status["generations"] == 0)
+        wire = Wire(websocket)
+        await wire.status_until(lambda status: status["generations"] == 1)
+        await wire.status_until(lambda status: status["generations"] == 0)
     client.transport.resume_reading()
     pieces, final = [], None
     while final is None:
@@ -209,8 +214,8 @@ async def test_who_reads_slowly_gets_everything_in_fewer_pieces(start_module) ->
             pieces.append(message["chunk"])
         elif message["type"] == "generate_stream_done":
             final = message
-    assert "".join(pieces) == final["response"] == " ".join(map(str, range(1, 200_001)))
-    assert len(pieces) < 200_000
+    assert "".join(pieces) == final["response"] == " ".join(words)
+    assert len(pieces) < len(words)
     await client.close()
 
 

@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 from support import LIMIT, Module, Wire, chunks, counting, generate
+from test_guest import OPEN, Shop
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from waifu_llm.doors.websocket import WebSocketDoor
+
 FINALS = ("generate_done", "generate_stream_done")
+ENDLESS = 1_000_000
+HOUR_MS = 3_600_000
 
 
 async def finals(wire: Wire, count: int) -> dict[str, dict[str, Any]]:
@@ -23,6 +28,15 @@ async def finals(wire: Wire, count: int) -> dict[str, dict[str, Any]]:
             assert message["unique_request_id"] not in found
             found[message["unique_request_id"]] = message
     return found
+
+
+async def goes_on(wire: Wire) -> bool:
+    """Whether `g` speaks on: it says more, and ends when it is told to and not before."""
+    assert (await wire.until("generate_stream_chunk", *FINALS))[-1]["type"] not in FINALS
+    await wire.send({"type": "interrupt", "unique_request_id": "enough", "target": "g"})
+    messages = await wire.until("interrupt_ack")
+    final = (await wire.until(*FINALS))[-1]
+    return messages[-1]["interrupted"] == ["g"] and final["error"] == "INTERRUPT"
 
 
 class TestBothSpellings:
@@ -102,9 +116,12 @@ class TestOrder:
             await wire.send(generate(model="slow", stream=False))
             acks = [(await wire.receive())["type"] for _ in range(2)]
             assert acks == ["load_ack", "generate_ack"]
+            assert (await wire.ask({"type": "status"}))["type"] == "status_done"
             gate.touch()
-            kinds = [message["type"] for message in await wire.until("generate_done")]
-            assert kinds == ["load_done", "generate_done"]
+            assert {(await wire.receive())["type"] for _ in range(2)} == {
+                "load_done",
+                "generate_done",
+            }
 
     async def test_one_that_names_another_provider_does_not(self, dial, tmp_path) -> None:
         async with dial() as wire:
@@ -122,10 +139,12 @@ class TestOrder:
             await wire.send(slow_load(gate, fail=True))
             await wire.send(generate(id="waited"))
             gate.touch()
-            messages = await wire.until(*FINALS)
-            load_done = next(each for each in messages if each["type"] == "load_done")
-            assert load_done["error"] == "OUT_OF_MEMORY"
-            assert messages[-1]["error"] == "NOT_LOADED"
+            messages = await wire.until("load_ack")
+            while not {"load_done", "generate_stream_done"} <= {each["type"] for each in messages}:
+                messages.append(await wire.receive())
+            errors = {each["type"]: each.get("error") for each in messages}
+            assert errors["load_done"] == "OUT_OF_MEMORY"
+            assert errors["generate_stream_done"] == "NOT_LOADED"
             assert (await wire.final(generate("still")))["response"] == "still"
 
     async def test_the_last_load_is_the_one_asked_for_last_not_the_one_done_last(
@@ -244,6 +263,18 @@ class TestOwnership:
             assert refused["error"] == "NOT_LOADED"
             assert (await wire.ask({"type": "unload"}))["error"] == "NOT_LOADED"
 
+    async def test_unload_of_what_still_loads_ends_that_and_both_are_answered(
+        self, dial, tmp_path
+    ) -> None:
+        async with dial() as wire:
+            await wire.send(slow_load(tmp_path / "never"))
+            await wire.until("load_ack")
+            await wire.send({"type": "unload", "unique_request_id": "u", "provider": "slow_load"})
+            answers = {each["type"]: each for each in [await wire.receive(), await wire.receive()]}
+            assert answers["unload_done"]["error"] == "SUCCESS"
+            assert answers["load_done"]["is_error"]
+            assert (await wire.ask({"type": "status"}))["type"] == "status_done"
+
     async def test_who_disconnects_holds_nothing(self, dial, start_module) -> None:
         module = start_module("--idle-seconds", "0")
         async with connect(module.url) as other:
@@ -267,22 +298,21 @@ class TestIds:
     async def test_a_live_duplicate_is_refused_and_the_first_goes_on(self, dial) -> None:
         async with dial() as wire:
             await wire.load()
-            await wire.send(counting(to=30, delay_ms=5))
+            await wire.send(counting(to=ENDLESS))
+            await wire.until("generate_stream_chunk")
             await wire.send(generate("other"))
-            messages = await wire.until(*FINALS)
-            errors = [message for message in messages if message["type"] == "error"]
-            assert [each["error"] for each in errors] == ["INVALID_MESSAGE"]
-            assert messages[-1]["response"].endswith(" 30")
+            assert (await wire.until("error"))[-1]["error"] == "INVALID_MESSAGE"
+            assert await goes_on(wire)
             assert (await wire.final(generate("again")))["response"] == "again"
 
     async def test_a_malformed_duplicate_does_not_end_the_first(self, dial) -> None:
         async with dial() as wire:
             await wire.load()
-            await wire.send(counting(to=30, delay_ms=5))
+            await wire.send(counting(to=ENDLESS))
+            await wire.until("generate_stream_chunk")
             await wire.send({"type": "generate", "unique_request_id": "g", "messages": []})
-            messages = await wire.until(*FINALS)
-            assert "error" in {message["type"] for message in messages}
-            assert messages[-1]["error"] == "SUCCESS"
+            assert (await wire.until("error", *FINALS))[-1]["type"] == "error"
+            assert await goes_on(wire)
 
     async def test_the_same_id_on_two_connections_is_two_requests(self, dial) -> None:
         async with dial() as one, dial() as two:
@@ -299,7 +329,7 @@ class TestInterrupt:
             await wire.load()
             ids = {str(number) for number in range(64)}
             for id in ids:
-                await wire.send(counting(id, delay_ms=1))
+                await wire.send(counting(id, to=ENDLESS, delay_ms=1))
             talking: set[str] = set()
             while talking != ids:
                 message = await wire.receive()
@@ -326,32 +356,32 @@ class TestInterrupt:
     async def test_a_target_stops_that_one_alone(self, dial) -> None:
         async with dial() as wire:
             await wire.load()
-            await wire.send(counting("a"))
-            await wire.send(counting("b", to=20, delay_ms=5))
+            await wire.send(counting("a", to=ENDLESS))
+            await wire.send(counting(to=ENDLESS))
             await wire.send({"type": "interrupt", "unique_request_id": "i", "target": "a"})
-            ended = await finals(wire, 2)
+            ended = await finals(wire, 1)
             assert ended["a"]["finish_reason"] == "interrupt"
-            assert ended["b"]["finish_reason"] == "stop"
+            assert await goes_on(wire)
 
     async def test_a_session_is_stopped_from_another_connection(self, dial) -> None:
         async with dial() as speaker, dial() as moderator:
             await speaker.load()
-            await speaker.send(counting("a", session="stage"))
-            await speaker.send(counting("b", to=20, delay_ms=5, session="other"))
+            await speaker.send(counting("a", to=ENDLESS, session="stage"))
+            await speaker.send(counting(to=ENDLESS, session="other"))
             await speaker.until("generate_stream_chunk")
             stop = {"type": "interrupt", "unique_request_id": "i", "session": "stage"}
             assert (await moderator.ask(stop))["interrupted"] == ["a"]
-            ended = await finals(speaker, 2)
-            assert (ended["a"]["error"], ended["b"]["error"]) == ("INTERRUPT", "SUCCESS")
+            assert (await finals(speaker, 1))["a"]["error"] == "INTERRUPT"
+            assert await goes_on(speaker)
 
     async def test_it_touches_no_other_connection(self, dial) -> None:
         async with dial() as one, dial() as two:
             await one.load()
-            await one.send(counting(to=20, delay_ms=5))
+            await one.send(counting(to=ENDLESS))
             await one.until("generate_stream_chunk")
             ack = await two.ask({"type": "interrupt", "unique_request_id": "i"})
             assert ack["interrupted"] == []
-            assert (await one.until(*FINALS))[-1]["error"] == "SUCCESS"
+            assert await goes_on(one)
 
     async def test_it_works_before_the_first_token(self, dial) -> None:
         async with dial() as wire:
@@ -377,7 +407,7 @@ class TestInterrupt:
         async with dial() as other:
             async with dial() as wire:
                 await wire.load()
-                await wire.send(counting(id="lost", to=100_000, delay_ms=1))
+                await wire.send(counting(id="lost", to=ENDLESS, delay_ms=1))
                 await wire.until("generate_stream_chunk")
             await other.status_until(lambda status: status["generations"] == 0)
             await other.status_until(
@@ -391,17 +421,21 @@ class TestInterrupt:
         async with connect(module.url) as websocket:
             wire = Wire(websocket)
             await wire.load("stubborn")
-            first = (await wire.ask({"type": "status"}))["loads"][0]["pid"]
-            await wire.send(generate(id="bad", model="stubborn"))
-            await wire.send(generate(id="good", model="obedient", params={"max_output_length": 60}))
-            await wire.until("generate_stream_chunk")
+            for id, model in (("bad", "stubborn"), ("g", "obedient")):
+                await wire.send(generate(id=id, model=model, params={"max_output_length": ENDLESS}))
+            speaking: set[str] = set()
+            while speaking != {"bad", "g"}:
+                chunk = (await wire.until("generate_stream_chunk"))[-1]
+                speaking.add(chunk["unique_request_id"])
             await wire.send({"type": "interrupt", "target": "bad"})
-            ended = await finals(wire, 2)
-            assert ended["bad"]["error"] == "INTERRUPT"
-            assert ended["good"]["response"].endswith("60 ")
-            asked = generate(id="new", model="obedient", params={"max_output_length": 2})
-            assert (await wire.final(asked))["response"] == "1 2 "
-            assert (await wire.ask({"type": "status"}))["loads"][0]["pid"] != first
+            assert (await finals(wire, 1))["bad"]["error"] == "INTERRUPT"
+            async with connect(module.url) as another:
+                watcher = Wire(another)
+                await watcher.status_until(lambda status: "pid" not in status["loads"][0])
+                asked = {**generate(model="obedient", provider="stubborn"), "stream": False}
+                asked["params"]["max_output_length"] = 2
+                assert (await watcher.final(asked))["response"] == "1 2 "
+            assert await goes_on(wire)
 
 
 class TestFinals:
@@ -460,35 +494,35 @@ class TestFinals:
 
 
 class TestTimeouts:
-    async def test_a_stream_has_that_long_for_each_chunk(self, dial) -> None:
-        async with dial() as wire:
-            await wire.load()
-            patient = counting(to=12, delay_ms=50)
-            patient["params"]["timeout_ms"] = 300
-            assert (await wire.final(patient))["error"] == "SUCCESS"
-            slow = counting(to=3, delay_ms=60_000)
-            slow["params"]["timeout_ms"] = 50
-            final = await wire.final(slow)
-            assert (final["error"], final["response"]) == ("TIMEOUT", "1")
+    """For which wait they are, and that the clock stands still before: `test_generation.py`."""
 
-    async def test_a_whole_answer_has_that_long_in_all(self, dial) -> None:
+    @pytest.mark.parametrize("stream", [True, False])
+    async def test_one_that_speaks_in_time_is_heard_out(self, dial, stream: bool) -> None:
         async with dial() as wire:
             await wire.load()
-            slow = counting(to=12, delay_ms=50, stream=False)
-            slow["params"]["timeout_ms"] = 300
-            final = await wire.final(slow)
+            asked = counting(to=3, delay_ms=1, stream=stream)
+            asked["params"]["timeout_ms"] = 60_000
+            final = await wire.final(asked)
+            assert (final["error"], final["response"]) == ("SUCCESS", "1 2 3")
+
+    @pytest.mark.parametrize("stream", [True, False])
+    @pytest.mark.parametrize("silent", ["first_delay_ms", "delay_ms"])
+    async def test_one_that_stays_silent_is_ended_and_the_place_is_free_again(
+        self, dial, stream: bool, silent: str
+    ) -> None:
+        async with dial() as wire:
+            await wire.load()
+            asked = counting(to=3, stream=stream)
+            asked["params"].update(timeout_ms=300, extra={silent: HOUR_MS})
+            await wire.send(asked)
+            messages = await wire.until(*FINALS)
+            final = messages[-1]
             assert final["error"] == "TIMEOUT"
-            assert final["response"].startswith("1 2")
-
-    async def test_the_clock_does_not_run_while_it_waits_for_a_load(self, dial, tmp_path) -> None:
-        gate = tmp_path / "gate"
-        async with dial() as wire:
-            await wire.send(slow_load(gate))
-            await wire.send(generate(model="slow", params={"timeout_ms": 1_000}))
-            await wire.send(generate(id="e", provider="echo", params={"extra": {"delay_ms": 600}}))
-            assert (await wire.until(*FINALS))[-1]["unique_request_id"] == "e"
-            gate.touch()
-            assert (await wire.until(*FINALS))[-1]["error"] == "SUCCESS"
+            assert final["response"] in (("",) if silent == "first_delay_ms" else ("", "1"))
+            assert not stream or chunks(messages) == final["response"]
+            await wire.status_until(
+                lambda status: all(each.get("requests", 0) == 0 for each in status["loads"])
+            )
 
 
 class TestNames:
@@ -570,6 +604,37 @@ class TestClose:
                     await websocket.recv()
                 assert websocket.close_code == 1001
         assert await asyncio.to_thread(module.wait) == 0
+
+    async def test_one_that_is_behind_has_its_final_before_it_is_sent_away(
+        self, monkeypatch
+    ) -> None:
+        monkeypatch.setattr("waifu_llm.doors.websocket.FINISH_SECONDS", LIMIT)
+        shop = Shop()
+        engine = shop.engine(port=0, stalled_seconds=LIMIT)
+        door = WebSocketDoor(engine, engine.config, "token", lambda: None)
+        url = f"ws://127.0.0.1:{await door.open()}"
+        async with connect(url, max_queue=1, max_size=None, ping_interval=None) as client:
+            wire = Wire(client)
+            await wire.send({"type": "hello"})
+            await wire.send(generate(model="lasting", provider=OPEN))
+            await wire.until("generate_stream_chunk")
+            client.transport.pause_reading()
+            answer = shop.backend(OPEN).answers[0]
+            for text in ("x" * 3_000_000, "and more"):  # the kernel does not hold as much
+                answer.sink.chunk(text)
+                answer.sink.flush()
+            await engine.silence()
+            closing = asyncio.create_task(door.close())
+            await asyncio.sleep(0)
+            client.transport.resume_reading()
+            final = (await wire.until("generate_stream_done"))[-1]
+            assert (final["error"], final["response"][-8:]) == ("INTERRUPT", "and more")
+            with pytest.raises(ConnectionClosed):
+                await wire.receive()
+            assert client.close_code == 1001
+        async with asyncio.timeout(LIMIT):
+            await closing
+            await engine.close()
 
     async def test_it_does_not_wait_for_a_provider_that_loads(
         self, start_module: Callable[..., Module], tmp_path
