@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from support import LIMIT, Module
 
+from waifu_llm.cli.advice import program
+
 TERMINAL = pytest.mark.skipif(os.name != "posix", reason="there are no such terminals")
 FAKES = Path(__file__).parents[1] / "fake_providers"
 CTRL_C, CTRL_D = "\x03", "\x04"
@@ -59,9 +61,22 @@ class Terminal:
     def prompt(self) -> str:
         return self.until("\n> ")
 
+    def until_line_is_taken(self) -> None:
+        """Until the keyboard is not read letter by letter any more."""
+        import termios
+
+        while not termios.tcgetattr(self._slave)[3] & termios.ICANON:
+            pass
+
     def leave(self) -> int:
         self.type(CTRL_D)
         return self.process.wait(LIMIT)
+
+    def rest(self) -> str:
+        """What is shown and was not waited for."""
+        while select.select([self._master], [], [], 0)[0]:
+            self._shown += os.read(self._master, 65536).decode(errors="replace")
+        return self._shown
 
     def close(self) -> None:
         self.process.kill()
@@ -168,6 +183,72 @@ def home_with_gate(tmp_path: Path, gate: str) -> Path:
 
 
 @TERMINAL
+def test_ctrl_c_gives_up_a_line_that_no_module_hears(
+    chat: Callable[..., Terminal], start_module: Callable[..., Module]
+) -> None:
+    own = start_module()
+    terminal = chat("-p", "stubborn", "-m", "obedient", url=own.url)
+    terminal.prompt()
+    terminal.enter("count")
+    terminal.until("1 2 3")
+    own.kill()
+    assert "was lost" in terminal.prompt()
+    terminal.enter("anybody there?")
+    terminal.until("anybody there?\n")
+    terminal.until_line_is_taken()
+    terminal.type(CTRL_C)
+    assert "UNAVAILABLE" not in terminal.prompt()
+    assert terminal.leave() == 0
+
+
+@TERMINAL
+@pytest.mark.parametrize("spoil", ["a folder", "no home"])
+def test_without_a_history_it_goes_on(
+    module: Module, home: Path, tmp_path: Path, spoil: str
+) -> None:
+    place = tmp_path / "home"
+    if spoil == "a folder":
+        (place / "chat-history").mkdir(parents=True)
+    else:
+        place.write_text("a file")
+    terminal = Terminal(place, "--url", module.url, "-p", "echo")
+    try:
+        terminal.prompt()
+        terminal.enter("hello")
+        assert terminal.prompt() == "hello\nhello"
+        assert terminal.leave() == 0
+    finally:
+        terminal.close()
+
+
+@TERMINAL
+def test_a_history_that_cannot_be_kept_is_no_crash(module: Module, tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, "--url", module.url, "-p", "echo")
+    try:
+        terminal.prompt()
+        (tmp_path / "chat-history").unlink()
+        (tmp_path / "chat-history").mkdir()
+        assert terminal.leave() == 0
+        assert terminal.rest().strip() == ""
+    finally:
+        terminal.close()
+
+
+@TERMINAL
+def test_lines_are_remembered_from_one_time_to_the_next(module: Module, tmp_path: Path) -> None:
+    for line in ("first", "second"):
+        terminal = Terminal(tmp_path, "--url", module.url, "-p", "echo")
+        try:
+            terminal.prompt()
+            terminal.enter(line)
+            terminal.prompt()
+            assert terminal.leave() == 0
+        finally:
+            terminal.close()
+    assert (tmp_path / "chat-history").read_text().splitlines()[-2:] == ["first", "second"]
+
+
+@TERMINAL
 def test_an_error_is_shown_and_the_conversation_goes_on(chat: Callable[..., Terminal]) -> None:
     terminal = chat("-p", "echo", "-m", "no-such-model")
     terminal.prompt()
@@ -204,6 +285,44 @@ def test_model_lists_and_chooses_models(chat: Callable[..., Terminal]) -> None:
 
 
 @TERMINAL
+def test_a_model_that_is_not_listed_is_taken_with_a_warning(chat: Callable[..., Terminal]) -> None:
+    terminal = chat("-p", "echo", "-m", "nope")
+    assert "`echo` lists no model `nope`" in terminal.until("echo, model nope. /help")
+    terminal.prompt()
+    terminal.enter("/model nada")
+    shown = terminal.prompt()
+    assert "`echo` lists no model `nada`" in shown
+    assert shown.endswith("echo, model nada")
+    terminal.enter("/model count")
+    assert terminal.prompt() == "/model count\necho, model count"
+
+
+@pytest.fixture
+def bare(start_module: Callable[..., Module], tmp_path: Path) -> Module:
+    """A module whose provider `plain` names no models, but has one."""
+    folder = shutil.copytree(FAKES / "plain", tmp_path / "home" / "providers" / "plain")
+    code = (folder / "provider.py").read_text()
+    (folder / "provider.py").write_text(code.replace('["mirror"]', "[]"))
+    return start_module(WAIFU_LLM_HOME=str(tmp_path / "home"))
+
+
+@TERMINAL
+def test_a_provider_that_names_no_models_waits_for_one(
+    chat: Callable[..., Terminal], bare: Module
+) -> None:
+    terminal = chat("-p", "plain", url=bare.url)
+    shown = terminal.prompt()
+    assert "plain. /help for help." in shown
+    assert "`plain` names no models: give one with --model, or here with /model NAME." in shown
+    terminal.enter("hello")
+    assert "INVALID_MODEL: `plain` names no models" in terminal.prompt()
+    terminal.enter("/model mirror")
+    assert terminal.prompt() == "/model mirror\nplain, model mirror"
+    terminal.enter("hello")
+    assert said_to_the_model(terminal) == ["hello"]
+
+
+@TERMINAL
 def test_provider_lists_and_chooses_providers(chat: Callable[..., Terminal]) -> None:
     terminal = chat("-p", "echo")
     terminal.prompt()
@@ -224,11 +343,11 @@ def test_system_is_told_first_until_it_is_removed(chat: Callable[..., Terminal])
     terminal.enter("one")
     assert said_to_the_model(terminal) == ["Be kind.", "one"]
     terminal.enter("/system Be brief.")
-    terminal.prompt()
+    assert terminal.prompt().endswith("\nThe model is told this first.")
     terminal.enter("two")
     assert said_to_the_model(terminal)[:2] == ["Be brief.", "one"]
     terminal.enter("/system")
-    terminal.prompt()
+    assert terminal.prompt().endswith("\nThe model is told nothing first.")
     terminal.enter("three")
     assert said_to_the_model(terminal)[0] == "one"
 
@@ -240,7 +359,7 @@ def test_reset_forgets_the_conversation(chat: Callable[..., Terminal]) -> None:
     terminal.enter("one")
     terminal.prompt()
     terminal.enter("/reset")
-    terminal.prompt()
+    assert terminal.prompt() == "/reset\nThe conversation is forgotten."
     terminal.enter("two")
     assert said_to_the_model(terminal) == ["two"]
 
@@ -252,7 +371,7 @@ def test_help_names_every_command(chat: Callable[..., Terminal], line: str) -> N
     terminal.prompt()
     terminal.enter(line)
     shown = terminal.prompt()
-    for name in ("/model", "/provider", "/system", "/reset", "/help", "/quit", "Ctrl-C"):
+    for name in ("/model", "/provider", "/system", "/reset", "/help", "/quit", "//TEXT", "Ctrl-C"):
         assert name in shown
     assert ("There is no command /dance" in shown) == (line == "/dance")
 
@@ -307,6 +426,33 @@ def test_a_piped_line_that_fails_is_told_by_the_exit_status(waifu_llm: Run, modu
     assert "INVALID_MODEL: There is no model `nope`" in ended.stderr
 
 
+def test_a_piped_command_that_is_none_is_told_by_the_exit_status(
+    waifu_llm: Run, module: Module
+) -> None:
+    ended = waifu_llm("chat", "-p", "echo", "--url", module.url, stdin="/dance\nhi\n")
+    assert (ended.returncode, ended.stdout) == (1, "hi\n")
+    assert "There is no command /dance" in ended.stderr
+
+
+def test_commands_that_are_piped_in_say_nothing(waifu_llm: Run, module: Module) -> None:
+    lines = "/model count\n/system x\n/reset\n/provider echo\nhi\n"
+    ended = waifu_llm("chat", "-p", "echo", "--url", module.url, stdin=lines)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "hi\n", "")
+
+
+def test_a_line_may_begin_with_a_slash(waifu_llm: Run, module: Module) -> None:
+    ended = waifu_llm("chat", "-p", "echo", "--url", module.url, stdin="//quit is a word\n// \n")
+    assert (ended.returncode, ended.stdout) == (0, "/quit is a word\n/\n")
+
+
+def test_who_pipes_into_a_provider_without_models_names_one(waifu_llm: Run, bare: Module) -> None:
+    chat = ("chat", "-p", "plain", "--url", bare.url)
+    ended = waifu_llm(*chat, stdin="hi\n")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.endswith("waifu-llm: `plain` names no models: give one with --model.\n")
+    assert '"hi"' in waifu_llm(*chat, "-m", "mirror", stdin="hi\n").stdout
+
+
 def test_who_pipes_names_the_provider(waifu_llm: Run, module: Module) -> None:
     ended = waifu_llm("chat", "--url", module.url, stdin="hi\n")
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -329,4 +475,4 @@ def test_a_provider_that_is_not_there_is_told(waifu_llm: Run, module: Module) ->
 def test_without_a_module_it_says_how_to_start_one(waifu_llm: Run) -> None:
     ended = waifu_llm("chat", "-p", "echo", "--url", "ws://127.0.0.1:1", stdin="hi\n")
     assert ended.returncode == 1
-    assert "Start one with `waifu-llm serve`" in ended.stderr
+    assert f"Start one with `{program()} serve`" in ended.stderr

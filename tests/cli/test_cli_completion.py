@@ -42,6 +42,13 @@ def test_each_shell_is_told_how_a_word_goes_on(waifu_llm: Run, shell: str) -> No
     assert "status" not in shown.stdout
 
 
+@pytest.mark.parametrize("flag", ["--tls-cert", "--tls-key", "--token-file"])
+def test_a_shell_is_told_where_a_file_is_wanted(waifu_llm: Run, flag: str) -> None:
+    words = {"COMP_WORDS": f"waifu-llm serve {flag} ce", "COMP_CWORD": "3"}
+    shown = waifu_llm(_WAIFU_LLM_COMPLETE="bash_complete", **words)
+    assert shown.stdout.strip() == "file,ce"
+
+
 @BASH
 @pytest.mark.parametrize(
     ("typed", "completed"),
@@ -50,6 +57,8 @@ def test_each_shell_is_told_how_a_word_goes_on(waifu_llm: Run, shell: str) -> No
         ("c", "chat config completion"),
         ("serve --idle", "--idle-seconds"),
         ("completion f", "fish"),
+        ("serve --log-level w", "warning"),
+        ("logs --lines 3 ec", "echo"),
     ],
 )
 def test_bash_completes_what_was_typed(
@@ -59,7 +68,14 @@ def test_bash_completes_what_was_typed(
     script.write_text(waifu_llm("completion", "bash").stdout)
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m waifu_llm "$@"\n')
     command.chmod(0o755)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "echo.log").touch()
     path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
-    variables = {**os.environ, "PATH": path, "SCRIPT": str(script), "TYPED": typed}
-    shown = subprocess.run(["bash", "-c", COMPLETE], env=variables, capture_output=True, text=True)
+    own = {"SCRIPT": str(script), "TYPED": typed, "WAIFU_LLM_HOME": str(tmp_path)}
+    shown = subprocess.run(
+        ["bash", "-c", COMPLETE],
+        env={**os.environ, "PATH": path, **own},
+        capture_output=True,
+        text=True,
+    )
     assert shown.stdout.split() == completed.split(), shown.stderr

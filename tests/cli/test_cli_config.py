@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,23 @@ def test_secrets_are_not_shown(waifu_llm: Run, own_home: dict[str, str], flags: 
     assert "***" in shown
     assert "very-secret" not in shown
     assert "stored-key" not in shown
+
+
+@pytest.mark.parametrize("number", ["inf", "nan", "-inf", "1e999"])
+def test_no_setting_is_what_json_cannot_say(waifu_llm: Run, number: str) -> None:
+    ended = waifu_llm("config", "--json", WAIFU_LLM_IDLE_SECONDS=number)
+    assert ended.returncode == 2
+    assert "`idle_seconds` (from WAIFU_LLM_IDLE_SECONDS) should be a number" in ended.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="every name is text there")
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_home_whose_name_is_no_text_is_no_crash(
+    waifu_llm: Run, tmp_path: Path, flags: list[str]
+) -> None:
+    ended = waifu_llm("config", *flags, WAIFU_LLM_HOME=f"{tmp_path}/\udcff")
+    assert ended.returncode == 0
+    assert not flags or json.loads(ended.stdout)
 
 
 def test_what_the_file_keeps_for_providers_is_named(

@@ -38,6 +38,13 @@ def test_every_setting_is_a_flag_of_serve(waifu_llm: Run) -> None:
         assert setting.metadata["help"].split()[0] in shown
 
 
+def test_the_help_of_serve_says_which_flags_take_several(waifu_llm: Run) -> None:
+    shown = " ".join(waifu_llm("serve", "--help").stdout.split())
+    several = [each for each in config.settings() if isinstance(each.default, tuple)]
+    assert shown.count("[several: with commas, or the flag again]") == len(several) == 3
+    assert "<home>/token when left out" in shown
+
+
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_the_help_names_every_command_and_says_how_to_begin(flag: str, waifu_llm: Run) -> None:
     shown = waifu_llm(flag)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from support import Module
 
+from waifu_llm.cli.advice import program
 from waifu_llm.client import connect
 from waifu_llm.version import __version__
 
@@ -26,14 +27,25 @@ async def test_it_tells_what_runs(waifu_llm: Run, start_module: Callable[..., Mo
     assert shown.returncode == 0
     assert lines[0].startswith(f"waifu-llm {__version__}, up ")
     assert lines[0].endswith(f"process {module.process.pid}")
-    assert lines[1] == "2 connected, 0 generating, 0 waiting"
+    assert lines[1] == "1 other client, 0 generating, 0 waiting"
     assert lines[2].startswith("  echo: ready, 2 models, 0 of 256 running, ")
 
 
 def test_it_tells_when_nothing_is_loaded(
     waifu_llm: Run, start_module: Callable[..., Module]
 ) -> None:
-    assert "nothing is loaded" in waifu_llm("status", "--url", start_module().url).stdout
+    shown = waifu_llm("status", "--url", start_module().url).stdout
+    assert "0 other clients, 0 generating" in shown
+    assert "nothing is loaded" in shown
+
+
+async def test_a_single_model_is_no_models(
+    waifu_llm: Run, start_module: Callable[..., Module]
+) -> None:
+    module = start_module()
+    async with connect(module.url) as llm:
+        await llm.load("plain")
+        assert "plain: ready, 1 model, " in waifu_llm("status", "--url", module.url).stdout
 
 
 def test_as_json_it_is_what_the_module_said(waifu_llm: Run, module: Module) -> None:
@@ -63,15 +75,29 @@ def test_without_a_module_it_says_how_to_start_one(waifu_llm: Run, flags: list[s
     ended = waifu_llm("status", *flags, WAIFU_LLM_PORT=str(port))
     assert (ended.returncode, ended.stdout) == (1, "")
     assert f"No module answers at ws://127.0.0.1:{port}" in ended.stderr
-    assert "Start one with `waifu-llm serve`" in ended.stderr
+    assert f"Start one with `{program()} serve`" in ended.stderr
 
 
-def test_a_guarded_module_is_asked_with_the_token(
-    waifu_llm: Run, start_module: Callable[..., Module], home: Path
-) -> None:
-    url = start_module("--require-token").url
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("foo", "should begin with ws:// or wss://"),
+        ("127.0.0.1:7562", "should begin with ws:// or wss://"),
+        ("http://127.0.0.1:7562", "should begin with ws:// or wss://"),
+        ("ws://", "should be ws://HOST:PORT"),
+        ("ws://127.0.0.1:many", "should be ws://HOST:PORT"),
+        ("ws://127.0.0.1:0", "Port 0 is no address to connect to"),
+    ],
+)
+def test_what_is_no_address_is_wrong_usage(waifu_llm: Run, url: str, wanted: str) -> None:
     ended = waifu_llm("status", "--url", url)
-    assert (ended.returncode, "asks for its token" in ended.stderr) == (1, True)
-    token = (home / "token").read_text().strip()
-    assert waifu_llm("status", "--url", url, "--token", token).returncode == 0
-    assert waifu_llm("status", "--url", url, WAIFU_LLM_TOKEN=token).returncode == 0
+    assert ended.returncode == 2
+    assert wanted in " ".join(ended.stderr.split())
+    assert "Start one" not in ended.stderr
+
+
+def test_a_port_that_any_module_gets_is_none_to_ask_at(waifu_llm: Run) -> None:
+    ended = waifu_llm("status", WAIFU_LLM_PORT="0")
+    assert ended.returncode == 2
+    assert "`port` (from WAIFU_LLM_PORT) is 0" in ended.stderr
+    assert "--url" in ended.stderr

@@ -1,28 +1,30 @@
-"""`waifu-llm chat`: a conversation in the terminal.
-
-The client lives on an event loop in a thread of its own, so that the main thread can wait for
-the keyboard and hear Ctrl-C on every system.
-"""
+"""`waifu-llm chat`: a conversation in the terminal."""
 
 from __future__ import annotations
 
-import asyncio
-import queue
-import signal
 import sys
-import threading
-from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
-from typing import Any, TypeVar
-from unicodedata import category
+from collections.abc import Callable
+from typing import ClassVar
 
 import click
 
+from waifu_llm import paths
+from waifu_llm.cli.address import module_url
+from waifu_llm.cli.advice import advised
+from waifu_llm.cli.loop_thread import Hearing, LoopThread
 from waifu_llm.cli.main import FAILED
-from waifu_llm.cli.options import client_options, module_url, resolved
-from waifu_llm.client import Answer, Client, Stream, connect
-from waifu_llm.errors import WaifuError
+from waifu_llm.cli.reach import Token, client_options, connected
+from waifu_llm.cli.terminal import (
+    at_terminal,
+    confirm,
+    harmless,
+    next_line,
+    on_ctrl_c,
+    remember_lines,
+    warn,
+)
+from waifu_llm.client import Answer, Client, Stream
+from waifu_llm.errors import InvalidModel, WaifuError
 
 HELP = """\
 /model [NAME]      use another model; alone: list them
@@ -31,21 +33,20 @@ HELP = """\
 /reset             forget the conversation
 /help              this
 /quit              leave (also Ctrl-D)
+//TEXT             say a line that begins with one /
 Ctrl-C interrupts the answer."""
-
-T = TypeVar("T")
 
 
 @click.command("chat", short_help="Talk to a model through a running module.")
 @client_options
 @click.option("--provider", "-p", default=None, help="What to load. Asked for when left out.")
 @click.option("--model", "-m", default=None, help="The model. The provider's first when left out.")
-@click.option("--api-key", envvar="WAIFU_LLM_API_KEY", default=None, help="The provider's key.")
+@click.option("--api-key", envvar="WAIFU_LLM_API_KEY", show_envvar=True, help="The provider's key.")
 @click.option("--base-url", default=None, help="Another address of the provider.")
 @click.option("--system", default=None, help="What the model is told first.")
 def command(
     url: str | None,
-    token: str | None,
+    token: Token | None,
     provider: str | None,
     model: str | None,
     api_key: str | None,
@@ -64,24 +65,24 @@ def command(
       echo "Hello there" | waifu-llm chat --provider echo
     """
     with LoopThread() as loop:
-        client = connect(module_url(url), token=token, name="chat")
-        loop.call(client.__aenter__())
+        connection = connected(module_url(url), token, "chat")
+        client = loop.call(connection.__aenter__())
         try:
             chat = Chat(loop, client, system)
             name = provider or _choose(loop.call(client.providers()))
             chat.use_provider(name, api_key=api_key, base_url=base_url)
             if model:
-                chat.model = model
-            if not chat.run() and not sys.stdin.isatty():
+                chat.use_model(model)
+            if not chat.run() and not at_terminal():
                 sys.exit(FAILED)
         finally:
-            loop.call(client.__aexit__(None, None, None))
+            loop.call(connection.__aexit__(None, None, None))
 
 
 def _choose(names: list[str]) -> str:
     if len(names) == 1:
         return names[0]
-    if not sys.stdin.isatty():
+    if not at_terminal():
         raise click.UsageError(f"Name one with --provider: {', '.join(names)}.")
     click.echo("Providers: " + ", ".join(names))
     chosen: str = click.prompt("Which", type=click.Choice(names), show_choices=False)
@@ -98,15 +99,18 @@ class Chat:
         self._messages: list[dict[str, str]] = []
         self._accounts: dict[str, tuple[str | None, str | None]] = {}
         self._provider = ""
-        self.model = ""
+        self._model = ""
+        self._models: list[str] = []
 
     def run(self) -> bool:
         """Until the last line. Returns whether all went well."""
+        if not (self._model or at_terminal()):
+            raise self._without_model()
         well = True
-        if sys.stdin.isatty():
-            click.echo(f"{self._provider}, model {self.model}. /help for help.")
-            _remember_lines()
-        while (line := _next_line()) not in (None, "/quit"):
+        if at_terminal():
+            self._greet()
+            remember_lines(paths.find().history)
+        while (line := next_line()) not in (None, "/quit"):
             if line:
                 well = self._take(line) and well
         return well
@@ -119,42 +123,86 @@ class Chat:
         load = self._client.load(name, api_key=key, base_url=address, on_progress=_show_progress)
         self._loop.call(load)
         self._provider = name
-        models = self._loop.call(self._client.models())
-        self.model = models[0] if models else ""
+        self._models = self._loop.call(self._client.models())
+        self._model = self._models[0] if self._models else ""
+
+    def use_model(self, name: str) -> None:
+        """Also one that is not listed: not every provider knows all that it has."""
+        if self._models and name not in self._models:
+            warn(f"`{self._provider}` lists no model `{name}`. It is tried all the same.")
+        self._model = name
+
+    def _greet(self) -> None:
+        click.echo(f"{self._chosen()}. /help for help.")
+        if not self._model:
+            warn(str(self._without_model()))
+
+    def _chosen(self) -> str:
+        return f"{self._provider}, model {self._model}" if self._model else self._provider
+
+    def _without_model(self) -> WaifuError:
+        here = ", or here with /model NAME" if at_terminal() else ""
+        return InvalidModel(f"`{self._provider}` names no models: give one with --model{here}.")
 
     def _take(self, line: str) -> bool:
+        """Returns whether it could be done."""
         try:
-            if line.startswith("/"):
-                self._command(*line[1:].split(maxsplit=1))
-            else:
-                self._say(line)
+            if line.startswith("/") and not line.startswith("//"):
+                return self._command(*line[1:].split(maxsplit=1))
+            self._say(line[1:] if line.startswith("//") else line)
         except WaifuError as error:
-            click.secho(f"{error.code}: {error}", fg="red", err=True)
+            warn(f"{error.code}: {advised(str(error))}")
             return False
         except KeyboardInterrupt:
             click.echo()
         return True
 
-    def _command(self, name: str = "help", argument: str = "") -> None:
-        if name == "reset":
-            self._messages.clear()
-        elif name == "system":
-            self._system = argument or None
-        elif name == "model" and argument:
-            self.model = argument
-        elif name == "model":
-            click.echo(", ".join(self._loop.call(self._client.models(self._provider))))
-        elif name == "provider" and argument:
-            self.use_provider(argument)
-            click.echo(f"{self._provider}, model {self.model}")
-        elif name == "provider":
-            click.echo(", ".join(self._loop.call(self._client.providers())))
-        elif name == "help":
-            click.echo(HELP)
+    def _command(self, name: str = "help", argument: str = "") -> bool:
+        if name not in self._commands:
+            click.echo(f"There is no command /{name}.\n{HELP}", err=True)
+            return False
+        self._commands[name](self, argument)
+        return True
+
+    def _help(self, _: str) -> None:
+        click.echo(HELP)
+
+    def _reset(self, _: str) -> None:
+        self._messages.clear()
+        confirm("The conversation is forgotten.")
+
+    def _tell_first(self, text: str) -> None:
+        self._system = text or None
+        confirm("The model is told this first." if text else "The model is told nothing first.")
+
+    def _change_model(self, name: str) -> None:
+        if name:
+            self.use_model(name)
+            confirm(self._chosen())
         else:
-            click.echo(f"There is no command /{name}.\n{HELP}")
+            models = self._loop.call(self._client.models(self._provider))
+            click.echo(", ".join(models) or f"`{self._provider}` names no models.")
+
+    def _change_provider(self, name: str) -> None:
+        if not name:
+            click.echo(", ".join(self._loop.call(self._client.providers())))
+            return
+        self.use_provider(name)
+        confirm(self._chosen())
+        if not self._model:
+            warn(str(self._without_model()))
+
+    _commands: ClassVar[dict[str, Callable[[Chat, str], None]]] = {
+        "model": _change_model,
+        "provider": _change_provider,
+        "system": _tell_first,
+        "reset": _reset,
+        "help": _help,
+    }
 
     def _say(self, line: str) -> None:
+        if not self._model:
+            raise self._without_model()
         self._messages.append({"role": "user", "content": line})
         first = [{"role": "system", "content": self._system}] if self._system else []
         try:
@@ -169,12 +217,11 @@ class Chat:
 
     def _answer(self, messages: list[dict[str, str]]) -> Answer:
         """Print the answer as it comes."""
-        pieces: queue.SimpleQueue[str | Answer | Exception] = queue.SimpleQueue()
-        stream = self._loop.call(self._start(messages, pieces))
-        with _on_ctrl_c(lambda: self._loop.start(stream.interrupt())):
+        hearing = Hearing(self._loop, self._loop.call(self._ask(messages)))
+        with on_ctrl_c(hearing.stop):
             said = False
-            while isinstance(piece := _take_from(pieces), str):
-                click.echo(_harmless(piece), nl=False)
+            while isinstance(piece := hearing.next(), str):
+                click.echo(harmless(piece), nl=False)
                 said = True
         if isinstance(piece, Answer):
             click.echo(" [interrupted]" if piece.finish_reason == "interrupt" else "")
@@ -183,107 +230,10 @@ class Chat:
             click.echo()
         raise piece
 
-    async def _start(
-        self, messages: list[dict[str, str]], pieces: queue.SimpleQueue[str | Answer | Exception]
-    ) -> Stream:
-        stream = self._client.stream(messages, model=self.model, provider=self._provider)
-
-        async def listen() -> None:
-            try:
-                async for chunk in stream:
-                    pieces.put(chunk)
-                assert stream.answer is not None
-                pieces.put(stream.answer)
-            except Exception as exc:
-                pieces.put(exc)
-
-        self._listening = asyncio.create_task(listen())
-        return stream
-
-
-class LoopThread:
-    """An event loop in a thread; `call` runs a coroutine there and waits for it here."""
-
-    def __enter__(self) -> LoopThread:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def call(self, work: Coroutine[Any, Any, T]) -> T:
-        future = self.start(work)
-        while True:
-            try:
-                return future.result(timeout=0.1)
-            except TimeoutError:
-                if future.done():
-                    raise
-            except KeyboardInterrupt:
-                future.cancel()
-                raise
-
-
-@contextmanager
-def _on_ctrl_c(react: Callable[[], object]) -> Iterator[None]:
-    """A handler, and no exception: that could fall between taking a piece and showing it."""
-    former = signal.signal(signal.SIGINT, lambda *_: react())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, former)
-
-
-def _take_from(pieces: queue.SimpleQueue[T]) -> T:
-    """The wait is cut up so that Ctrl-C is heard on Windows too."""
-    while True:
-        try:
-            return pieces.get(timeout=0.1)
-        except queue.Empty:
-            continue
-
-
-def _harmless(text: str) -> str:
-    """A model may be talked into anything: it writes, but it does not steer the terminal."""
-    return "".join(each for each in text if each in "\n\t" or category(each) != "Cc")
-
-
-def _next_line() -> str | None:
-    """What was typed; None at its end. Ctrl-C gives up the line, not the conversation."""
-    while True:
-        try:
-            line = input("> " if sys.stdin.isatty() else "").strip()
-            return line.encode("utf-8", "replace").decode()
-        except KeyboardInterrupt:
-            click.echo()
-        except EOFError:
-            if sys.stdin.isatty():
-                click.echo()
-            return None
+    async def _ask(self, messages: list[dict[str, str]]) -> Stream:
+        return self._client.stream(messages, model=self._model, provider=self._provider)
 
 
 def _show_progress(phase: str, fraction: float, message: str) -> None:
     if phase != "load":
         click.echo(message, err=True)
-
-
-def _remember_lines() -> None:
-    """Arrow keys and a history, where the system has readline."""
-    try:
-        import readline
-    except ImportError:
-        return
-    import atexit
-
-    _, found = resolved()
-    found.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found.history.touch(mode=0o600)
-    readline.read_history_file(found.history)
-    atexit.register(readline.write_history_file, found.history)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import sys
 
 import click
 
+from waifu_llm.cli.advice import advised, program
 from waifu_llm.version import __version__
 
 FAILED, WRONG_USAGE = 1, 2
@@ -61,14 +64,31 @@ def main() -> None:
     from waifu_llm.config import ConfigError
     from waifu_llm.errors import WaifuError
 
+    _print_what_can_be_printed()
     try:
-        cli(prog_name="waifu-llm")
+        cli(prog_name=program(), complete_var="_WAIFU_LLM_COMPLETE")
     except ConfigError as error:
         _complain(error, WRONG_USAGE)
     except WaifuError as error:
         _complain(error, FAILED)
+    except OSError as error:
+        _write_nothing_more()
+        where = f": {error.filename}" if error.filename else ""
+        _complain(f"{error.strerror or error}{where}.", FAILED)
 
 
-def _complain(error: Exception, status: int) -> None:
-    click.echo(f"waifu-llm: {error}", err=True)
+def _print_what_can_be_printed() -> None:
+    """A letter that the terminal lacks is shown as `?`, and ends nothing."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _write_nothing_more() -> None:
+    """What a full disk did not take, Python would try to write once more, and fail at its end."""
+    if sys.stdout:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(error: object, status: int) -> None:
+    click.echo(f"waifu-llm: {advised(str(error))}", err=True)
     sys.exit(status)

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""The settings, as flags and as what holds here."""
 
 from __future__ import annotations
 
@@ -37,43 +37,24 @@ def _setting_option(each: Any) -> Callable[[Function], Function]:
     if isinstance(each.default, bool):
         return click.option(f"{flag}/--no-{flag[2:]}", each.name, default=None, help=about)
     if isinstance(each.default, tuple):
-        return click.option(flag, each.name, multiple=True, metavar="TEXT", help=about)
+        more = f"{about}  [several: with commas, or the flag again]"
+        return click.option(flag, each.name, multiple=True, metavar="TEXT", help=more)
     shown = f"{about}  [default: {each.default}]" if each.default != "" else about
+    kind, metavar = _kind(each)
+    return click.option(flag, each.name, default=None, type=kind, metavar=metavar, help=shown)
+
+
+def _kind(each: Any) -> tuple[click.ParamType[Any] | None, str | None]:
+    """What a shell can complete is told to it; what is right is decided in `config`."""
+    if each.metadata.get("path"):
+        return click.Path(), "FILE"
+    if choices := each.metadata.get("choices"):
+        return click.Choice(choices, case_sensitive=False), None
     kinds: dict[type, str] = {int: "N", float: "SECONDS"}
-    metavar = kinds.get(type(each.default), "TEXT")
-    return click.option(flag, each.name, default=None, metavar=metavar, help=shown)
-
-
-def client_options(function: Function) -> Function:
-    """Where the running module is, and the token where it asks for one."""
-    for option in (
-        click.option("--token", envvar="WAIFU_LLM_TOKEN", help="The module's token."),
-        click.option("--url", default=None, metavar="URL", help="Where the module listens."),
-    ):
-        function = option(function)
-    return function
+    return None, kinds.get(type(each.default), "TEXT")
 
 
 def resolved(flags: dict[str, Any] | None = None) -> tuple[Config, Paths]:
     """The settings that hold here."""
     found = paths.find()
     return config.resolve(flags or {}, os.environ, found.config_file), found
-
-
-def module_url(url: str | None) -> str:
-    """The address that was named, else the one that the settings give."""
-    if url:
-        return url
-    settings, _ = resolved()
-    return own_url(settings)
-
-
-def own_url(settings: Config) -> str:
-    """Where a module with these settings is reached."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return from_here(f"{'wss' if settings.tls_cert else 'ws'}://{host}:{settings.port}")
-
-
-def from_here(url: str) -> str:
-    """A module that listens at every address is reached on its own machine at this one."""
-    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")

@@ -10,9 +10,12 @@ from typing import Any
 
 import click
 
+from waifu_llm import system
+from waifu_llm.cli.address import from_here, own_url
+from waifu_llm.cli.advice import program
 from waifu_llm.cli.main import FAILED
-from waifu_llm.cli.options import from_here, own_url, resolved, setting_options
-from waifu_llm.config import Config
+from waifu_llm.cli.options import resolved, setting_options
+from waifu_llm.config import Config, ConfigError
 
 
 @click.command("serve", short_help="Run the module.")
@@ -21,8 +24,9 @@ def command(flags: dict[str, Any]) -> None:
     """Run the module until a client closes it, or Ctrl-C.
 
     It prints `listening on ws://HOST:PORT` once it answers. Every setting has a flag here, a
-    variable (--idle-seconds: WAIFU_LLM_IDLE_SECONDS) and a key in waifu-llm.toml (idle_seconds);
-    the first that is there holds. `waifu-llm config` shows which.
+    variable (--idle-seconds: WAIFU_LLM_IDLE_SECONDS) and a key in <home>/waifu-llm.toml
+    (idle_seconds); the first that is there holds. `waifu-llm config` shows which, and where the
+    home is: WAIFU_LLM_HOME can name another.
 
     \b
     Examples:
@@ -33,6 +37,7 @@ def command(flags: dict[str, Any]) -> None:
     from waifu_llm import app  # what it imports is needed by no other command
 
     settings, found = resolved(flags)
+    _check_parent(settings)
     try:
         app.run(settings, found, _say_where)
     except OSError as exc:
@@ -43,10 +48,17 @@ def command(flags: dict[str, Any]) -> None:
         sys.exit(FAILED)
 
 
+def _check_parent(settings: Config) -> None:
+    pid = settings.parent_pid
+    if pid and not system.process_alive(pid):
+        source = settings.source("parent_pid")
+        raise ConfigError(f"`parent_pid` (from {source}): there is no process {pid}.")
+
+
 def _say_where(url: str) -> None:
     lines = [
         f"listening on {url}",
-        f"Try it: waifu-llm chat --url {from_here(url)} --provider echo",
+        f"Try it: {program()} chat --url {from_here(url)} --provider echo",
         "Stop it: Ctrl-C",
     ]
     click.echo("\n".join(lines))  # in one write: some who start it read one line and hang up

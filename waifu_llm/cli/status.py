@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from waifu_llm.cli.options import client_options, module_url
-from waifu_llm.client import connect
+from waifu_llm.cli.address import module_url
+from waifu_llm.cli.reach import Token, client_options, connected
 
 
 @click.command("status", short_help="Show what a running module is doing.")
 @client_options
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def command(url: str | None, token: str | None, as_json: bool) -> None:
+def command(url: str | None, token: Token | None, as_json: bool) -> None:
     """Show what a running module has loaded, what runs, and what waits.
 
     The exit status is 1 when no module answers.
@@ -32,8 +32,8 @@ def command(url: str | None, token: str | None, as_json: bool) -> None:
         _show(status)
 
 
-async def _ask(url: str, token: str | None) -> dict[str, Any]:
-    async with connect(url, token=token, name="cli") as client:
+async def _ask(url: str, token: Token | None) -> dict[str, Any]:
+    async with connected(url, token, "cli") as client:
         status = await client.status()
     for name in ("type", "unique_request_id", "is_error", "error"):
         status.pop(name, None)
@@ -44,13 +44,18 @@ def _show(status: dict[str, Any]) -> None:
     up, memory = _duration(status["uptime_seconds"]), _megabytes(status["memory_bytes"])
     click.echo(f"waifu-llm {status['version']}, up {up}, {memory}, process {status['pid']}")
     running, waiting = status["generations"], status["waiting"]
-    click.echo(f"{status['clients']} connected, {running} generating, {waiting} waiting")
+    others = _counted(status["clients"] - 1, "other client")  # one of them asks for this
+    click.echo(f"{others}, {running} generating, {waiting} waiting")
     for load in status["loads"]:
-        state = f"{load['provider']}: {load['state']}, {load['models']} models"
+        state = f"{load['provider']}: {load['state']}, {_counted(load['models'], 'model')}"
         work = f"{load.get('requests', 0)} of {load['concurrency']} running"
         click.echo(f"  {state}, {work}, {_megabytes(load.get('memory_bytes'))}")
     if not status["loads"]:
         click.echo("  nothing is loaded")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _megabytes(count: int | None) -> str:
