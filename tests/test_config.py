@@ -18,6 +18,8 @@ def sample(each):
     """Another value than the default, as it is and as text."""
     if isinstance(each.default, bool):
         return not each.default, str(not each.default).lower()
+    if each.name == "allowed_origins":
+        return ("app://a", "https://b:1"), "app://a, https://b:1"
     if isinstance(each.default, tuple):
         return ("a", "b"), "a, b"
     if "choices" in each.metadata:
@@ -27,6 +29,7 @@ def sample(each):
     return each.default + 1, str(each.default + 1)
 
 
+TWINS = {"tls_cert": "tls_key", "tls_key": "tls_cert"}
 ALL = pytest.mark.parametrize("each", settings(), ids=lambda each: each.name)
 
 
@@ -44,13 +47,14 @@ def test_every_setting_has_a_flag_a_variable_and_a_key(each, file):
     flag = f"--{each.name.replace('_', '-')}"
     key = f"{each.name} = {list(value) if isinstance(value, tuple) else toml(value)}"
     file.write_text(key)
+    twin = {TWINS[each.name]: "twin.pem"} if each.name in TWINS else {}
     for flags, environ, source in [
         ({each.name: value}, {}, flag),
         ({each.name: text}, {}, flag),
         ({}, {variable(each.name): text}, variable(each.name)),
         ({}, {}, str(file)),
     ]:
-        config = resolve(flags, environ, file)
+        config = resolve({**twin, **flags}, environ, file)
         assert (getattr(config, each.name), config.source(each.name)) == (value, source)
 
 
@@ -84,7 +88,7 @@ def test_yes_is_said_in_many_ways(text, file):
     ("text", "value"), [("", ()), ("a", ("a",)), (" a ,, b,", ("a", "b")), (["a"], ("a",))]
 )
 def test_a_list_is_parted_at_commas(text, value, file):
-    assert resolve({"allowed_origins": text}, {}, file).allowed_origins == value
+    assert resolve({"disabled_plugins": text}, {}, file).disabled_plugins == value
 
 
 def test_a_whole_number_will_do_for_a_number(file):
@@ -97,13 +101,23 @@ def test_a_whole_number_will_do_for_a_number(file):
     [
         ("port", "many", "a whole number"),
         ("port", "3.5", "a whole number"),
-        ("port", "", "a whole number"),
         ("idle_seconds", "long", "a number"),
         ("auto_install", "maybe", "true or false"),
         ("port", "-1", "0 or more"),
         ("max_message_bytes", "1023", "1024 or more"),
         ("idle_seconds", "-0.1", "0 or more"),
-        ("idle_seconds", "nan", ""),
+        ("idle_seconds", "nan", "a number, not 'nan'"),
+        ("idle_seconds", "inf", "a number, not 'inf'"),
+        ("idle_seconds", "1e300", "31536000 or less"),
+        ("answer_ms", "86400001", "86400000 or less"),
+        ("max_waiting", "1000001", "1000000 or less"),
+        ("parent_pid", str(2**31), "2147483647 or less"),
+        ("log_level", "loud", "one of debug, info"),
+        ("host", " ", "an address or a name of this machine, not ' '"),
+        ("allowed_hosts", "https://box.lan", "host or host:port, not 'https://box.lan'"),
+        ("allowed_hosts", "box.lan:many", "host or host:port, not"),
+        ("token", "two\nlines", "ASCII letters, digits and signs without spaces, not this."),
+        ("token", "b\xe9b\xe9", "ASCII letters, digits and signs without spaces, not this."),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_setting_and_its_source(name, value, wanted, file):
@@ -129,6 +143,10 @@ def test_a_wrong_value_is_refused_with_its_setting_and_its_source(name, value, w
         "auto_install = 2",
         'idle_seconds = "long"',
         "idle_seconds = nan",
+        "idle_seconds = -inf",
+        f"idle_seconds = 1{'0' * 400}",
+        'auto_install = ""',
+        'host = ""',
         "allowed_origins = 5",
         "allowed_origins = true",
         "allowed_origins = [1]",
@@ -141,6 +159,64 @@ def test_a_wrong_value_in_the_file_is_refused_with_its_name_and_the_file(line, f
         resolve({}, {}, file)
     name = line.partition(" ")[0]
     assert str(caught.value).startswith(f"`{name}` (from {file}) should be ")
+
+
+def test_an_empty_flag_is_a_wrong_value_like_any_other(file):
+    with pytest.raises(ConfigError, match="from --host"):
+        resolve({"host": ""}, {}, file)
+    with pytest.raises(ConfigError, match="from --port"):
+        resolve({"port": ""}, {}, file)
+
+
+@ALL
+def test_an_empty_variable_is_one_that_is_not_set(each, file):
+    assert resolve({}, {variable(each.name): ""}, file) == Config()
+
+
+@pytest.mark.parametrize(("name", "bound"), [("idle_seconds", 86_400 * 365), ("port", 65_535)])
+def test_the_highest_value_that_can_be_is_taken(name, bound, file):
+    assert getattr(resolve({name: str(bound)}, {}, file), name) == bound
+
+
+@ALL
+def test_no_number_is_without_bounds(each):
+    if type(each.default) in (int, float):
+        assert {"ge", "le"} <= each.metadata.keys()
+
+
+@pytest.mark.parametrize("text", ["DEBUG", "Debug"])
+def test_the_level_of_the_log_is_written_in_any_case(text, file):
+    assert resolve({}, {"WAIFU_LLM_LOG_LEVEL": text}, file).log_level == "debug"
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://127.0.0.1:8080", "https://a.example", "http://[::1]:1", "app://x", "null", "file://"],
+)
+def test_an_origin_is_a_scheme_and_a_host(origin, file):
+    assert resolve({"allowed_origins": origin}, {}, file).allowed_origins == (origin,)
+
+
+@pytest.mark.parametrize(
+    "text", ["file:///a", "*", "a.example", "https://a.example/", "http://a:b", "Null"]
+)
+def test_what_is_no_origin_is_refused_with_what_else_there_is(text, file):
+    with pytest.raises(ConfigError, match="scheme://host:port, or `null`") as caught:
+        resolve({"allowed_origins": ["https://a", text]}, {}, file)
+    assert str(caught.value).endswith(f", not {text!r}.")
+
+
+@pytest.mark.parametrize("host", ["box.lan", "box.lan:7562", "[fd00::1]:7562", "192.168.1.2"])
+def test_a_further_name_is_a_host_with_a_port_or_without(host, file):
+    assert resolve({"allowed_hosts": host}, {}, file).allowed_hosts == (host,)
+
+
+@pytest.mark.parametrize(("there", "missing"), TWINS.items())
+def test_a_certificate_and_its_key_come_together(there, missing, file):
+    file.write_text(f'{there} = "a.pem"')
+    with pytest.raises(ConfigError, match=f"needs `{missing}`, which is not set") as caught:
+        resolve({}, {}, file)
+    assert str(caught.value).startswith(f"`{there}` (from {file})")
 
 
 def test_the_lowest_value_that_can_be_is_taken(file):
@@ -189,10 +265,16 @@ def test_a_file_that_cannot_be_read_is_named(content, file):
     assert str(file) in str(caught.value)
 
 
-def test_a_folder_in_place_of_the_file_is_named(file):
+def test_a_folder_in_place_of_the_file_is_named_once(file):
     file.mkdir()
-    with pytest.raises(ConfigError, match="Cannot read"):
+    with pytest.raises(ConfigError, match="Cannot read") as caught:
         resolve({}, {}, file)
+    assert str(caught.value).count(str(file)) == 1
+
+
+def test_a_file_that_begins_with_a_mark_is_read(file):
+    file.write_text("port = 1", "utf-8-sig")
+    assert resolve({}, {}, file).port == 1
 
 
 def test_what_holds_cannot_be_changed():

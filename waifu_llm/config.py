@@ -34,9 +34,8 @@ _ADDRESS = (r"\S+", "an address or a name of this machine")
 _TOKEN = (r"[!-~]*", "ASCII letters, digits and signs without spaces")
 _HOST = (_PLACE, "host or host:port")
 _ORIGIN = (
-    rf"(?!file:)[a-z][a-z0-9+.-]*://{_PLACE}",
-    "scheme://host or scheme://host:port (a page that has no such origin, one from a file say, "
-    "can come with the token)",
+    rf"null|file://|(?!file:)[a-z][a-z0-9+.-]*://{_PLACE}",
+    "scheme://host, scheme://host:port, or `null` for pages from files",
 )
 
 
@@ -78,7 +77,7 @@ class Config:
     max_waiting_per_provider: int = setting(
         64, "Generations that may wait for one thing.", ge=0, le=_MANY
     )
-    max_loaded: int = setting(64, "Things that may be loaded at a time.", ge=1)
+    max_loaded: int = setting(64, "Things that may be loaded at a time.", ge=1, le=_MANY)
     max_connections: int = setting(512, "Connections at a time.", ge=1, le=_MANY)
     max_unauthorized: int = setting(
         16, "Connections that have yet to bring their token.", ge=1, le=_MANY
