@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -347,14 +351,17 @@ async def slow_to_end(websocket: ServerConnection) -> None:
             await websocket.send(json.dumps({**echo, **answer}))
 
 
-async def test_no_text_comes_after_an_interrupt_from_elsewhere(llm: Client, module: Module) -> None:
+async def test_an_interrupt_from_elsewhere_costs_no_text_that_came_before(
+    llm: Client, module: Module
+) -> None:
     unread, text = await unread_stream(llm, session="stage")
     async with connect(module.url) as other:
         await other.interrupt(session="stage")
     await until_generating(llm, 0)
-    assert [chunk async for chunk in text] == []
+    heard = "1" + "".join([chunk async for chunk in text])
     assert unread.answer is not None
-    assert unread.answer.finish_reason == "interrupt"
+    assert (unread.answer.response, unread.answer.finish_reason) == (heard, "interrupt")
+    assert len(heard.split()) > 1
 
 
 async def unread_stream(llm: Client, **more: Any) -> tuple[Stream, AsyncIterator[str]]:
@@ -464,6 +471,48 @@ async def test_where_no_module_is_it_says_how_to_start_one() -> None:
             pass
 
 
+@pytest.mark.parametrize("token", ["t\u00f6ken", "two\nlines", "tab\t", "\udcff"])
+async def test_what_can_be_no_token_is_refused_and_not_shown(module: Module, token: str) -> None:
+    with pytest.raises(Authorization, match="This can be no token") as caught:
+        async with connect(module.url, token=token):
+            pass
+    assert token not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["foo", "127.0.0.1:7562", "ws://", "ws://a:99999", "ws://[::1"])
+async def test_what_is_no_address_is_named_so(url: str) -> None:
+    with pytest.raises(Unavailable, match="is no address: it should be ws://") as caught:
+        async with connect(url):
+            pass
+    assert "Start one" not in str(caught.value)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+async def test_a_certificate_that_cannot_be_trusted_is_told(tmp_path: Path) -> None:
+    async with serve(slow_to_end, "127.0.0.1", 0, ssl=unknown_certificate(tmp_path)) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(Unavailable, match=r"cannot be trusted .*SSL_CERT_FILE"):
+            async with connect(f"wss://127.0.0.1:{port}"):
+                pass
+
+
+def unknown_certificate(folder: Path) -> ssl.SSLContext:
+    file = str(folder / "both.pem")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost"
+    both = ["-keyout", file, "-out", file]
+    subprocess.run([*command.split(), *both], check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(file)
+    return context
+
+
+async def test_how_to_start_a_module_is_told_for_this_machine_alone() -> None:
+    with pytest.raises(Unavailable, match="No module answers") as caught:
+        async with connect(f"ws://0.0.0.0:{free_port()}"):
+            pass
+    assert "Start one" not in str(caught.value)
+
+
 @pytest.mark.parametrize("answer", ["no JSON", "[]", None])
 async def test_what_is_no_module_is_named_so(answer: str | None) -> None:
     async def handle(websocket: ServerConnection) -> None:
@@ -522,6 +571,29 @@ async def test_closing_the_client_ends_what_still_waits(module: Module) -> None:
 
 
 # Connecting again
+
+
+@pytest.mark.parametrize("frame", ["[]", "no JSON", '"text"', '{"interrupted":5}'])
+async def test_what_is_no_message_is_a_lost_connection(frame: str) -> None:
+    connections = itertools.count()
+
+    async def talk(websocket: ServerConnection) -> None:
+        first = next(connections) == 0
+        async for data in websocket:
+            asked = json.loads(data)
+            if first and asked["type"] == "status":
+                await websocket.send(frame)
+                continue
+            answer = {"type": f"{asked['type']}_done", "is_error": False}
+            answer["unique_request_id"] = asked.get("unique_request_id")
+            await websocket.send(json.dumps(answer))
+
+    async with serve(talk, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with connect(f"ws://127.0.0.1:{port}") as llm, asyncio.timeout(LIMIT):
+            with pytest.raises(Unavailable, match="no message of a module"):
+                await llm.status()
+            assert await llm.status()
 
 
 @pytest.fixture

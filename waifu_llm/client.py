@@ -18,10 +18,10 @@ was running is lost with the connection: it raises Unavailable, and the caller d
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import random
 import secrets
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -31,7 +31,12 @@ import msgspec
 from msgspec import Struct
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidStatus,
+    InvalidURI,
+    WebSocketException,
+)
 
 from waifu_llm.conversation import FinishReason, Message, Timing, ToolCall, Usage
 from waifu_llm.doors.trust import is_loopback_name
@@ -71,7 +76,12 @@ class Answer(Struct, frozen=True):
 
 
 class Stream:
-    """An answer while it comes: iterate over its text, or interrupt it."""
+    """An answer while it comes: iterate over its text, or interrupt it.
+
+    The text joined is `answer.response`, but where this client interrupted it: what had come by
+    then and was not taken yet is dropped, and stands in `response` alone. An interrupt by somebody
+    else, of a session say, drops nothing.
+    """
 
     def __init__(self, client: Client, id: str, inbox: _Inbox) -> None:
         self.id = id
@@ -133,8 +143,12 @@ class Client:
 
         Raises:
             Unavailable: When no module answers.
-            Authorization: When it asks for another token.
+            Authorization: When it asks for another token, or what was given can be none.
         """
+        if not is_token(self._token or ""):
+            raise Authorization(
+                "This can be no token: it has only ASCII letters, digits and signs, on one line."
+            )
         self._websocket = await self._open()
         self._connected.set()
         self._task = asyncio.create_task(self._stay_connected(self._websocket))
@@ -349,7 +363,7 @@ class Client:
             websocket = await open_websocket(
                 self._url,
                 additional_headers=headers,
-                proxy=None if _is_near(self._url) else True,
+                proxy=None if is_near(self._url) else True,
                 open_timeout=self._timeout,
                 close_timeout=_CLOSE_SECONDS,
                 max_size=None,
@@ -357,11 +371,8 @@ class Client:
             )
         except InvalidStatus as exc:
             raise _refused(self._url, exc) from None
-        except (OSError, TimeoutError, WebSocketException) as exc:
-            why = str(exc) or "it took too long"
-            raise Unavailable(
-                f"No module answers at {self._url} ({why}). Start one with `waifu-llm serve`."
-            ) from None
+        except (OSError, TimeoutError, ValueError, WebSocketException) as exc:
+            raise _not_reached(self._url, exc) from None
         try:
             await self._greet(websocket)
         except BaseException:
@@ -394,13 +405,23 @@ class Client:
 
     async def _stay_connected(self, websocket: ClientConnection) -> None:
         while True:
-            with contextlib.suppress(ConnectionClosed):
-                async for data in websocket:
-                    self._deliver(_decode(data))
+            lost = await self._listen(websocket)
             self._connected.clear()
-            self._fail_all(_lost(self._url))
+            self._fail_all(lost)
+            await websocket.close()
             self._websocket = websocket = await self._open_again()
             self._connected.set()
+
+    async def _listen(self, websocket: ClientConnection) -> WaifuError:
+        """Until the connection is lost, or brings what is no message; returns which it was."""
+        try:
+            async for data in websocket:
+                self._deliver(_decode(data))
+        except ConnectionClosed:
+            pass
+        except (msgspec.MsgspecError, TypeError):
+            return Unavailable(f"What came from {self._url} is no message of a module.")
+        return _lost(self._url)
 
     async def _open_again(self) -> ClientConnection:
         pause = _FIRST_PAUSE
@@ -429,15 +450,13 @@ class _Inbox:
         """Nothing more comes, or nobody waits for it."""
 
     def put(self, message: dict[str, Any]) -> None:
-        if message.get("error") == Interrupted.code:
-            self.silence()
         self._queue.put_nowait(message)
 
     def fail(self, error: WaifuError) -> None:
         self._queue.put_nowait(error)
 
     def silence(self) -> None:
-        """Drop the text that came before the interrupt and was not taken yet."""
+        """Drop the text that came before an interrupt of ours and was not taken yet."""
         while not self._queue.empty():
             self._queue.get_nowait()
 
@@ -476,12 +495,17 @@ def _checked(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer(message: dict[str, Any]) -> Answer:
-    if message["error"] != "INTERRUPT":
+    if message["error"] != Interrupted.code:
         _checked(message)
     return msgspec.convert(message, Answer)
 
 
-def _is_near(url: str) -> bool:
+def is_token(text: str) -> bool:
+    """Whether this can stand in a header, as a token must."""
+    return text.isascii() and text.isprintable()
+
+
+def is_near(url: str) -> bool:
     """On this very machine, where a proxy has no business."""
     try:
         return is_loopback_name(urlsplit(url).hostname or "")
@@ -497,6 +521,20 @@ def _refused(url: str, exc: InvalidStatus) -> WaifuError:
     if status not in _REFUSALS:
         return Unavailable(f"What answers at {url} is no module (HTTP {status}).")
     return _REFUSALS[status]((exc.response.body or b"").decode("utf-8", "replace").strip())
+
+
+def _not_reached(url: str, exc: Exception) -> WaifuError:
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return Unavailable(
+            f"The certificate of the module at {url} cannot be trusted ({exc.verify_message}). "
+            "SSL_CERT_FILE can name the certificates to trust."
+        )
+    if isinstance(exc, InvalidURI) or not isinstance(exc, OSError | WebSocketException):
+        return Unavailable(f"{url} is no address: it should be ws://HOST:PORT or wss://HOST:PORT.")
+    if isinstance(exc, ssl.SSLError | WebSocketException):
+        return Unavailable(f"What answers at {url} is no module ({exc}).")
+    start = " Start one with `waifu-llm serve`." if is_near(url) else ""
+    return Unavailable(f"No module answers at {url} ({exc or 'it took too long'}).{start}")
 
 
 def _lost(url: str) -> WaifuError:
