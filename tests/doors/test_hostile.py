@@ -227,3 +227,25 @@ async def test_a_message_far_over_the_limit_ends_that_connection_alone(module, d
             await websocket.recv()
         assert websocket.close_code == 1009
         assert (await other.ask({"type": "status"}))["type"] == "status_done"
+
+
+async def test_who_pings_and_reads_no_answer_is_cut_off(module: Module, dial) -> None:
+    """A masked ping of 125 bytes, over and over, with nobody at the other end of the answers."""
+    ping = b"\x89\xfd\0\0\0\0" + b"x" * 125
+    async with dial(module.url) as wire:
+        transport = wire.websocket.transport
+        transport.pause_reading()
+        async with asyncio.timeout(LIMIT):
+            while not transport.is_closing():
+                transport.write(ping * 1000)
+                while transport.get_write_buffer_size() > MEGABYTE and not transport.is_closing():
+                    await asyncio.sleep(0.001)
+    async with dial(module.url) as other:
+        assert (await other.ask({"type": "status"}))["type"] == "status_done"
+
+
+async def test_who_pings_and_reads_is_answered(dial) -> None:
+    async with dial() as wire:
+        for _ in range(20):
+            async with asyncio.timeout(LIMIT):
+                await (await wire.websocket.ping())
