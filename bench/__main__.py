@@ -15,18 +15,22 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import interrupt, memory, start
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))  # the fake upstreams
+
+from bench import interrupt, memory, start, streams
 from bench.module import Row, write_table
 
-MEASUREMENTS = {"start": start.measure, "memory": memory.measure, "interrupt": interrupt.measure}
+MEASUREMENTS = {
+    "start": start.measure,
+    "memory": memory.measure,
+    "interrupt": interrupt.measure,
+    "streams": streams.measure,
+}
 RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *MEASUREMENTS], help="what to measure")
-    parser.add_argument("--short", action="store_true", help="fewer rounds, for a first look")
-    chosen = parser.parse_args()
+    chosen = _chosen()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="waifu-bench-") as home:
         for name in chosen.names or MEASUREMENTS:
@@ -36,7 +40,23 @@ def main() -> None:
     print(table)
     if not chosen.names and not chosen.short:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "core.md").write_text(table, "utf-8")
+        (RESULTS / "results.md").write_text(table, "utf-8")
+
+
+def _chosen() -> argparse.Namespace:
+    known = ", ".join(MEASUREMENTS)
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {known}")
+    parser.add_argument("--short", action="store_true", help="fewer rounds, for a first look")
+    chosen = parser.parse_args()
+    for name in chosen.names:
+        if name not in MEASUREMENTS:
+            parser.error(f"there is no measurement {name}: only {known}")
+    return chosen
 
 
 def _machine() -> str:

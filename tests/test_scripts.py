@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "scripts"
 NAMES = sorted(file.name for file in SCRIPTS.iterdir() if file.is_file() and not file.suffix)
+BENCH = ROOT / "bench"
 CI = ROOT / ".ci" / "run"
 posix = pytest.mark.skipif(os.name == "nt", reason="needs a shell")
 
@@ -257,6 +258,47 @@ def test_every_script_has_a_twin_for_windows_that_keeps_the_exit_status(name):
 def test_every_script_can_be_called_by_its_name(name):
     assert (SCRIPTS / name).read_text("utf-8").startswith("#!/usr/bin/env python3\n")
     assert os.access(SCRIPTS / name, os.X_OK)
+
+
+def call(*command):
+    """What a script of the checkout says, and its exit status."""
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", ["check", "fix"])
+def test_a_script_tells_what_it_does_instead_of_doing_it(name):
+    done = call(SCRIPTS / name, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"usage: scripts/{name}" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["check", "fix"])
+def test_a_script_does_nothing_that_it_does_not_understand(name):
+    done = call(SCRIPTS / name, "--bogus")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--bogus" in done.stderr
+
+
+@pytest.mark.skipif(not BENCH.exists(), reason="not a checkout")
+def test_the_bench_names_its_measurements():
+    done = call("-m", "bench", "--help")
+    assert done.returncode == 0
+    assert "what to measure: start, " in " ".join(done.stdout.split())
+    assert "{" not in done.stdout
+
+
+@pytest.mark.skipif(not BENCH.exists(), reason="not a checkout")
+def test_a_measurement_that_is_not_there_is_told():
+    done = call("-m", "bench", "start", "dance")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no measurement dance" in done.stderr
 
 
 def test_the_readme_begins_with_how_to_serve_and_how_to_test():

@@ -1,0 +1,60 @@
+"""Streams: what each chunk costs, how late it comes, and how many come at once.
+
+Everyone reads the same fake upstream, one after the other within each round, and the order turns
+every other round. What is shown are medians over the rounds, and ratios within this one run.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from fake_upstreams.running import running_upstream
+
+from bench.figures import Figures
+from bench.module import Row
+from bench.scenario import FLOOD, PACED, SHORT, Outcome, Scenario
+from bench.targets import Direct, Sdk, openai_python, running_proxy, running_us
+
+ROUNDS = 5
+
+
+class Target(Protocol):
+    name: str
+
+    def run(self, scenario: Scenario) -> Outcome: ...
+
+
+def measure(home: Path, *, short: bool) -> list[Row]:
+    with _targets(home) as targets:
+        figures = Figures(_run_all(targets, 1 if short else ROUNDS))
+    if not short:
+        figures.draw(Path(__file__).parent / "results" / "streams.svg")
+    return [*figures.against_our_aims(), *figures.everything()]
+
+
+@contextmanager
+def _targets(home: Path) -> Iterator[list[Target]]:
+    with ExitStack() as stack:
+        url = stack.enter_context(running_upstream()).base_url
+        us = stack.enter_context(running_us(home, url))
+        proxy = stack.enter_context(running_proxy(url))
+        yield [Direct(url), Sdk(url, openai_python(home)), us, proxy]
+
+
+def _run_all(targets: Sequence[Target], rounds: int) -> dict[tuple[str, str], list[Outcome]]:
+    outcomes = defaultdict(list)
+    for number in range(rounds):
+        for scenario in (*FLOOD, *PACED, *SHORT):
+            print(f"round {number + 1}: {scenario.name}", file=sys.stderr)
+            for target in targets if number % 2 == 0 else targets[::-1]:
+                outcome = target.run(scenario)
+                if outcome.chunks != scenario.expected:
+                    came = f"{outcome.chunks} of {scenario.expected} chunks came"
+                    raise RuntimeError(f"{target.name}, {scenario.name}: {came}")
+                outcomes[scenario.name, target.name].append(outcome)
+    return outcomes
