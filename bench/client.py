@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from bench.scenario import KEY, Outcome, Scenario
 
+TRIES = 50
 _MASK = b"\0\0\0\0"  # any mask is one: this one leaves the payload as it is
 
 
@@ -65,7 +66,7 @@ class HttpStream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.over.done():
-            self.over.set_exception(ConnectionError(f"cut off: {exc} {self._rest[-500:]!r}"))
+            self.over.set_exception(exc or ConnectionError(f"cut off: {self._rest[-500:]!r}"))
 
     def data_received(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
@@ -189,8 +190,13 @@ async def over_http(scenario: Scenario, base_url: str, outcome: Outcome) -> None
     async def stream(number: int) -> None:
         await asyncio.sleep(scenario.spread_seconds * number / scenario.streams)
         make = partial(HttpStream, scenario, address.netloc, Tally(outcome))
-        _, protocol = await loop.create_connection(make, address.hostname, address.port)
-        await protocol.over
+        for _ in range(TRIES):
+            _, protocol = await loop.create_connection(make, address.hostname, address.port)
+            try:
+                return await protocol.over
+            except ConnectionResetError:  # LiteLLM resets some of many that come at once
+                await asyncio.sleep(0.1)
+        raise ConnectionError("reset again and again")
 
     begun = time.monotonic()
     await asyncio.gather(*(stream(number) for number in range(scenario.streams)))

@@ -49,9 +49,16 @@ class Outcome:
         return self.chunks / self.seconds
 
 
-FLOOD = [Scenario(f"flood {n}", n, 200, per_write=32) for n in (1, 16, 64, 256)]
+FLOOD = [
+    Scenario("flood 1", 1, 200, per_write=32, requests=5),
+    Scenario("flood 16", 16, 200, per_write=32),
+    Scenario("flood 64", 64, 200, per_write=32),
+    Scenario("flood 256", 256, 200, per_write=32),
+]
 PACED = [
-    Scenario(f"paced {n}", n, 100, delay_ms=20, spread_seconds=5 if n == 256 else 1)
-    for n in (1, 16, 64, 256)
+    Scenario("paced 1", 1, 50, delay_ms=20, requests=5),
+    Scenario("paced 16", 16, 100, delay_ms=20, spread_seconds=1),
+    Scenario("paced 64", 64, 100, delay_ms=20, spread_seconds=1),
+    Scenario("paced 256", 256, 100, delay_ms=20, spread_seconds=5),
 ]
 SHORT = [Scenario("one chunk", 16, 1, requests=40)]

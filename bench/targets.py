@@ -116,7 +116,7 @@ class Module:
 def running_proxy(upstream: str) -> Iterator[Proxy]:
     """Installed into an environment of its own, at its first use."""
     python = _litellm_python(KEPT / "litellm")
-    config, port = KEPT / "litellm.json", _free_port()
+    config, port = KEPT / "litellm.yaml", _free_port()
     models = {each.model for each in (*FLOOD, *PACED, *SHORT)}
     entries = [
         {
@@ -125,13 +125,14 @@ def running_proxy(upstream: str) -> Iterator[Proxy]:
         }
         for model in sorted(models)
     ]
-    config.write_text(json.dumps({"model_list": entries}), "utf-8")
+    no_key = {"dangerously_permit_weak_or_unset_master_key": True}
+    settings = {"model_list": entries, "general_settings": no_key}
+    config.write_text(json.dumps(settings), "utf-8")  # which is YAML as well
     command = [str(python.with_name("litellm")), "--config", str(config), "--port", str(port)]
     variables = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--num_workers", "1"], env=variables, **silent
-    )
+    command += ["--host", "127.0.0.1", "--num_workers", "1"]
+    with (KEPT / "litellm.log").open("wb") as log:
+        process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
     try:
         _wait_until_it_answers(f"http://127.0.0.1:{port}/health/liveliness", process)
         yield Proxy(f"http://127.0.0.1:{port}/v1", process.pid)
@@ -166,7 +167,7 @@ def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
                 return
         except OSError:
             time.sleep(0.1)
-    raise RuntimeError("LiteLLM's proxy ended before it answered")
+    raise RuntimeError(f"LiteLLM's proxy ended before it answered: see {KEPT}/litellm.log")
 
 
 def openai_python(home: Path) -> Path:

@@ -379,6 +379,7 @@ class ProviderProcess(asyncio.SubprocessProtocol):
             self._progress[number] = progress
         try:
             self._write(wire.encode_operation(number, op, settings, model_id))
+            self._see_that_it_lives()
             done: wire.Done = await call
             return done
         except asyncio.CancelledError:  # nobody waits any longer
@@ -406,7 +407,7 @@ class ProviderProcess(asyncio.SubprocessProtocol):
     async def _listen_for_life(self) -> None:
         """While it works, ask it now and then. Busy answers, hung does not."""
         silences = 0
-        while self._generations and not self._ended.done():
+        while (self._generations or self._calls) and not self._ended.done():
             self._heard = False
             await asyncio.sleep(self._patience.speak)
             silences = 0 if self._heard else silences + 1

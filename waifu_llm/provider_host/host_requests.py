@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import inspect
 import json
 import sys
@@ -95,7 +96,9 @@ class Requests:
         await _call(self._provider.load, message.get("settings") or {})
         if model_id := message.get("model_id"):
             await _call(self._provider.preload, model_id)
-        return await self._models(number, message)
+        models = await self._models(number, message)
+        gc.freeze()  # libraries are large: to look through them takes long enough to be heard
+        return models
 
     async def _preload(self, number: int, message: dict[str, Any]) -> dict[str, Any]:
         await _call(self._provider.preload, message["model_id"])

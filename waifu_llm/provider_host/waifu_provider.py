@@ -15,6 +15,9 @@ A provider is one class:
 `generate` may be a plain generator as well, for a library that blocks: it then runs in a thread
 of its own and is closed between two pieces when it is interrupted. What it yields is spoken. It
 may also yield Reasoning, ToolCall and, last, Finish.
+
+What is `async` must not block: a process that answers nothing for 30 s while it works is hung,
+and is killed. What blocks is a plain method, which runs in a thread.
 """
 
 from __future__ import annotations

@@ -1,0 +1,2 @@
+@py -3 "%~dp0soak" %*
+@exit /b %ERRORLEVEL%

@@ -1,0 +1,1 @@
+"""A long life under a hostile nemesis, and a history that is checked as it happens."""

@@ -1,0 +1,138 @@
+"""`scripts/soak`: a real module, hostile circumstances, and a history that is checked.
+
+scripts/soak                  five minutes
+scripts/soak --hours 1        an hour
+scripts/soak --seed 7         the same draws again
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))  # the fake upstreams
+
+from fake_upstreams.running import running_upstream
+
+from soak.clients import ANSWER_SECONDS, KEYS, Crowd
+from soak.history import Violation
+from soak.meter import ALLOWED, Meter
+from soak.nemesis import Nemesis
+from soak.proxy import Proxy
+from waifu_llm.client import connect
+
+CLIENTS = 12
+CLOSE_SECONDS = 8.0
+
+
+def main() -> int:
+    chosen = _chosen()
+    seconds = chosen.seconds or chosen.minutes * 60 + chosen.hours * 3600
+    print(f"seed {chosen.seed}, {seconds:.0f} s, {CLIENTS} clients", flush=True)
+    with tempfile.TemporaryDirectory(prefix="waifu-soak-") as home, running_upstream() as upstream:
+        try:
+            asyncio.run(_soak(Path(home), upstream.base_url, seconds, chosen.seed))
+        except* Exception as broken:
+            for each in broken.exceptions:
+                print(f"BROKEN: {each!r}")
+            return 1
+    print("nothing was lost, doubled or crossed")
+    return 0
+
+
+def _chosen() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
+    parser.add_argument("--hours", type=float, default=0)
+    parser.add_argument("--minutes", type=float, default=None)
+    parser.add_argument("--seconds", type=float, default=0)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    chosen = parser.parse_args()
+    if chosen.minutes is None:
+        chosen.minutes = 0 if chosen.hours else 5
+    return chosen
+
+
+async def _soak(home: Path, upstream: str, seconds: float, seed: int) -> None:
+    draw = random.Random(seed)
+    host, _, port = upstream.removeprefix("http://").removesuffix("/v1").partition(":")
+    proxy = Proxy(host, int(port))
+    await proxy.listen()
+    module, url = await _start_module(home, upstream)
+    crowd = Crowd(url, f"http://127.0.0.1:{proxy.port}/v1", draw)
+    nemesis, meter = Nemesis(url, proxy, draw), Meter(module.pid)
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(meter.watch(crowd.ending))
+            raging = group.create_task(nemesis.rage(crowd.ending))
+            for _ in range(CLIENTS):
+                group.create_task(crowd.client())
+            await asyncio.sleep(seconds)
+            crowd.ending.set()
+            await raging
+        _tell(crowd.outcomes, nemesis.deeds, meter)
+        _check_growth(meter, seconds)
+        await _check_the_end(module, url)
+    finally:
+        if module.returncode is None:
+            module.kill()
+        await module.wait()
+
+
+async def _start_module(home: Path, upstream: str) -> tuple[asyncio.subprocess.Process, str]:
+    module = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "waifu_llm", "serve", "--port", "0"),
+        *("--interrupt-grace-seconds", "1", "--log-level", "error"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=(home.parent / f"{home.name}.log").open("wb"),
+        env={**os.environ, "WAIFU_LLM_HOME": str(home)},
+    )
+    assert module.stdout
+    line = (await module.stdout.readline()).decode()
+    url = line.removeprefix("listening on ").strip()
+    async with connect(url) as client:  # installed before anything is measured
+        await client.load("echo")
+        await client.load("openai", api_key=KEYS[0], base_url=upstream)
+    return module, url
+
+
+def _tell(outcomes: Counter[str], deeds: Counter[str], meter: Meter) -> None:
+    print("what came of it:", dict(outcomes.most_common()))
+    print("what was done to it:", dict(deeds.most_common()))
+    last = meter.readings[-1]
+    print(f"at the end: {last.memory_mb:.1f} MB, {last.descriptors} descriptors", end="")
+    print(f", {last.threads} threads, {last.processes} processes")
+
+
+def _check_growth(meter: Meter, seconds: float) -> None:
+    hours = max(1.0, seconds / 3600)
+    for what, allowed in ALLOWED.items():
+        growth = meter.growth_in_an_hour(what)
+        print(f"{what} grows by {growth:.2f} an hour")
+        if seconds >= 3600 and growth > allowed * hours:
+            raise Violation(f"{what} grows by {growth:.2f} an hour")
+
+
+async def _check_the_end(module: asyncio.subprocess.Process, url: str) -> None:
+    """Nobody is there any more: nothing runs, nothing waits, and it ends when it is told to."""
+    async with connect(url) as client:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            while (status := await client.status())["generations"] or status["waiting"]:
+                await asyncio.sleep(0.1)
+        begun = time.monotonic()
+        await client.close_module()
+    code = await module.wait()
+    took = time.monotonic() - begun
+    print(f"closed in {took:.1f} s with status {code}")
+    if code or took > CLOSE_SECONDS:
+        raise Violation(f"it took {took:.1f} s to close, with status {code}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""A TCP proxy that can delay, stall and cut: what lies between us and the vendor."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+
+class Proxy:
+    """Stands before one upstream. What it does to connections is the nemesis's to say."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._upstream = (host, port)
+        self._open: set[asyncio.StreamWriter] = set()
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self.delay_seconds = 0.0
+        self.port = 0
+
+    async def listen(self) -> None:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+
+    def stall(self) -> None:
+        self._flows.clear()
+
+    def flow(self) -> None:
+        self._flows.set()
+
+    def cut(self, draw: random.Random, share: float) -> None:
+        """Reset some of the connections."""
+        for writer in list(self._open):
+            if draw.random() < share:
+                writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        try:
+            there, back = await asyncio.open_connection(*self._upstream)
+            self._open.add(back)
+            ways = [self._pump(reader, back), self._pump(there, writer)]
+            await asyncio.wait(
+                [asyncio.create_task(way) for way in ways], return_when=asyncio.FIRST_COMPLETED
+            )
+            back.transport.abort()
+            self._open.discard(back)
+        finally:
+            writer.transport.abort()
+            self._open.discard(writer)
+
+    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65_536):
+                await self._flows.wait()
+                await asyncio.sleep(self.delay_seconds)
+                target.write(data)
+                await target.drain()
+        except OSError:
+            pass  # cut
