@@ -41,6 +41,8 @@ def running_module(home: Path, *flags: str) -> Iterator[tuple[str, int, float]]:
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
+    if len(values) == 1:
+        return values[0]
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 

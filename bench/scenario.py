@@ -57,8 +57,8 @@ FLOOD = [
 ]
 PACED = [
     Scenario("paced 1", 1, 50, delay_ms=20, requests=5),
-    Scenario("paced 16", 16, 100, delay_ms=20, spread_seconds=1),
-    Scenario("paced 64", 64, 100, delay_ms=20, spread_seconds=1),
-    Scenario("paced 256", 256, 100, delay_ms=20, spread_seconds=5),
+    Scenario("paced 16", 16, 200, delay_ms=20, spread_seconds=1),
+    Scenario("paced 64", 64, 200, delay_ms=20, spread_seconds=1),
+    Scenario("paced 256", 256, 200, delay_ms=20, spread_seconds=5),
 ]
 SHORT = [Scenario("one chunk", 16, 1, requests=40)]

@@ -23,7 +23,7 @@ class Function(Struct, frozen=True):
 
 
 class Call(Struct, frozen=True):
-    index: int = 0
+    index: Optional[int] = None
     id: Optional[str] = None
     function: Function = Function()
 
@@ -46,8 +46,8 @@ class Choice(Struct, frozen=True):
 
 
 class Usage(Struct, frozen=True):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: Optional[int] = None
+    completion_tokens: Optional[int] = None
 
 
 class Event(Struct, frozen=True):
@@ -62,72 +62,114 @@ _decode = msgspec.json.Decoder(Event).decode
 _NO_ERROR = (b"", b"null")
 
 
-def read_completion(data):
-    """The pieces of a whole answer."""
-    event = _read(data)
-    calls = {}
-    reason = "stop"
-    for choice in event.choices:
-        if choice.index == 0:
-            yield from _pieces(choice.message)
-            _add_calls(calls, choice.message.tool_calls or [], numbered=False)
-            reason = choice.finish_reason
-    yield from _ending(calls, reason, event.usage)
-
-
-class EventReader:
-    """Cuts a stream into events, and gathers what is known only at its end."""
+class Reader:
+    """Gathers what is known of an answer only at its end."""
 
     def __init__(self):
-        self._rest = b""
-        self._calls: Dict[int, ToolCall] = {}
+        self.complete = False
+        self._calls: Dict[int, Dict[str, str]] = {}
         self._reason = None
         self._usage = None
-        self.complete = False
+
+    def end(self):
+        for call in self._calls.values():
+            yield ToolCall(**call)
+        counted = self._usage or Usage()
+        reason = _REASONS.get(self._reason, "stop")
+        yield Finish(reason, counted.prompt_tokens, counted.completion_tokens)
+
+    def _add_calls(self, parts):
+        """A call comes in parts: first its name, then its arguments bit by bit."""
+        for place, part in enumerate(parts):
+            number = place if part.index is None else part.index
+            call = self._calls.setdefault(number, {"id": "", "name": "", "arguments": ""})
+            call["id"] = part.id or call["id"]
+            call["name"] += part.function.name or ""
+            call["arguments"] += part.function.arguments or ""
+
+
+class EventReader(Reader):
+    """Cuts a stream into events."""
+
+    def __init__(self):
+        super().__init__()
+        self._rest = b""
 
     def feed(self, data):
         """What these bytes say: text that stands together comes as one."""
-        text = []
-        try:
-            for payload in self._payloads(data):
-                yield from self._take(_read(payload), text)
-        except ProviderError:
-            yield "".join(text)  # what was said before it went wrong was said
-            raise
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        pieces, text = [], []
+        for line in lines:
+            if not line.startswith(b"data:"):
+                continue  # an empty line, a comment, a field that we do not need
+            if line.startswith(b"data: [DONE]"):
+                self.complete = True
+                break
+            try:
+                self._take(_read(line[5:]), pieces, text)
+            except ProviderError as error:
+                return self._broken(pieces, text, error)
         if text:
-            yield "".join(text)
+            pieces.append("".join(text))
+        return pieces
 
     def end(self):
         if not self.complete and self._reason is None:
             raise of_cut_stream()
-        yield from _ending(self._calls, self._reason, self._usage)
+        return super().end()
 
-    def _payloads(self, data):
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            if not line.startswith(b"data:"):
-                continue  # an empty line, a comment, a field that we do not need
-            payload = line[5:].strip()
-            if payload == b"[DONE]":
-                self.complete = True
-                return
-            yield payload
-
-    def _take(self, event, text):
-        self._usage = event.usage or self._usage
+    def _take(self, event, pieces, text):
+        if event.usage is not None:
+            self._usage = event.usage
         for choice in event.choices:
             if choice.index != 0:
                 continue
-            self._reason = choice.finish_reason or self._reason
+            if choice.finish_reason is not None:
+                self._reason = choice.finish_reason
             said = choice.delta
-            if said.content is not None and said.tool_calls is None:
+            if said.content:
                 text.append(said.content)
-                continue
-            if text:
-                yield "".join(text)
+            if said.refusal:
+                text.append(said.refusal)
+            if thought := said.reasoning_content or said.reasoning:
+                pieces += ["".join(text), Reasoning(thought)]
                 text.clear()
-            yield from _pieces(said)
-            _add_calls(self._calls, said.tool_calls or [], numbered=True)
+            if said.tool_calls:
+                self._add_calls(said.tool_calls)
+
+    def _broken(self, pieces, text, error):
+        """What was said before it went wrong was said."""
+        yield from pieces
+        yield "".join(text)
+        raise error
+
+
+class CompletionReader(Reader):
+    """Reads an answer that comes whole."""
+
+    def __init__(self):
+        super().__init__()
+        self._data = []
+
+    def feed(self, data):
+        self._data.append(data)
+        return ()
+
+    def end(self):
+        event = _read(b"".join(self._data))
+        self._usage = event.usage
+        for choice in event.choices:
+            if choice.index == 0:
+                yield from self._said(choice)
+        yield from super().end()
+
+    def _said(self, choice):
+        said = choice.message
+        self._reason = choice.finish_reason
+        self._add_calls(said.tool_calls or [])
+        if thought := said.reasoning_content or said.reasoning:
+            yield Reasoning(thought)
+        yield (said.content or "") + (said.refusal or "")
 
 
 def _read(data):
@@ -138,27 +180,3 @@ def _read(data):
     if bytes(event.error) not in _NO_ERROR:
         raise of_event(event.error)
     return event
-
-
-def _pieces(said):
-    if thought := said.reasoning_content or said.reasoning:
-        yield Reasoning(thought)
-    if text := (said.content or "") + (said.refusal or ""):
-        yield text
-
-
-def _add_calls(calls, parts, numbered):
-    """A call comes in parts: first its name, then its arguments bit by bit."""
-    for place, part in enumerate(parts):
-        number = part.index if numbered else place
-        call = calls.setdefault(number, {"id": "", "name": "", "arguments": ""})
-        call["id"] = part.id or call["id"]
-        call["name"] += part.function.name or ""
-        call["arguments"] += part.function.arguments or ""
-
-
-def _ending(calls, reason, usage):
-    for call in calls.values():
-        yield ToolCall(**call)
-    counted = (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
-    yield Finish(_REASONS.get(reason, "stop"), *counted)

@@ -12,7 +12,7 @@ import httpx2
 import openai
 from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
 from openai_errors import as_provider_error, of_broken_connection, timed_out
-from openai_events import EventReader, read_completion
+from openai_events import CompletionReader, EventReader
 from openai_request import Quirks, body_of
 from waifu_provider import Provider
 
@@ -48,11 +48,18 @@ class OpenAI(Provider):
         return self._known_models
 
     async def generate(self, request):
-        response = await self._post(body_of(request, self._quirks), request.stream)
+        response = await self._post(body_of(request, self._quirks))
+        reader = EventReader() if request.stream else CompletionReader()
         try:
-            pieces = _events(response) if request.stream else _completion(response)
-            async for piece in pieces:
+            async for data in _bytes_of(response):
+                for piece in reader.feed(data):
+                    yield piece
+                if reader.complete:
+                    break
+            for piece in reader.end():
                 yield piece
+        except httpx2.HTTPError as exc:
+            raise of_broken_connection(exc) from None
         finally:
             await response.aclose()
 
@@ -72,43 +79,29 @@ class OpenAI(Provider):
         except openai.APIError as exc:
             raise as_provider_error(exc) from None
 
-    async def _post(self, body, stream):
+    async def _post(self, body):
         """Send it; again where the server wants it said in another way."""
         while True:
             try:
-                return await self._reach(body, stream)
+                return await self._reach(body)
             except openai.APIStatusError as exc:
                 if not self._quirks.learn(exc, body):
                     raise as_provider_error(exc) from None
             except openai.APIError as exc:
                 raise as_provider_error(exc) from None
 
-    async def _reach(self, body, stream):
+    async def _reach(self, body):
         """A connection that was kept open may have died meanwhile: that is worth a second try."""
-        kind = {"stream": stream, "stream_cls": AsyncStream if stream else None}
+        raw = {"cast_to": httpx2.Response, "stream": True, "stream_cls": AsyncStream}
         try:
-            return await self._client.post(_PATH, cast_to=httpx2.Response, body=body, **kind)
+            return await self._client.post(_PATH, body=body, **raw)
         except openai.APIConnectionError as exc:
             if timed_out(exc):
                 raise
-        return await self._client.post(_PATH, cast_to=httpx2.Response, body=body, **kind)
+        return await self._client.post(_PATH, body=body, **raw)
 
 
-async def _events(response):
-    """The answer as it comes: all events of one read make one piece."""
-    reader = EventReader()
-    try:
-        async for data in response.aiter_bytes():
-            for piece in reader.feed(data):
-                yield piece
-            if reader.complete:
-                break
-    except httpx2.HTTPError as exc:
-        raise of_broken_connection(exc) from None
-    for piece in reader.end():
-        yield piece
-
-
-async def _completion(response):
-    for piece in read_completion(response.content):
-        yield piece
+def _bytes_of(response):
+    """As they come; each layer that need not be between would cost as much as our own work."""
+    encoded = "content-encoding" in response.headers
+    return response.aiter_bytes() if encoded else response.stream
