@@ -39,9 +39,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="waifu-soak-") as home, running_upstream() as upstream:
         try:
             asyncio.run(_soak(Path(home), upstream.base_url, seconds, chosen.seed))
-        except* Exception as broken:
+        except ExceptionGroup as broken:
             for each in broken.exceptions:
                 print(f"BROKEN: {each!r}")
+            return 1
+        except Violation as broken:
+            print(f"BROKEN: {broken!r}")
             return 1
     print("nothing was lost, doubled or crossed")
     return 0
