@@ -20,7 +20,7 @@ from bench.module import Row
 from bench.scenario import FLOOD, PACED, SHORT, Outcome, Scenario
 from bench.targets import Direct, Sdk, openai_python, running_proxy, running_us
 
-ROUNDS = 5
+ROUNDS = 3
 
 
 class Target(Protocol):

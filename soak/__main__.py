@@ -3,6 +3,7 @@
 scripts/soak                  five minutes
 scripts/soak --hours 1        an hour
 scripts/soak --seed 7         the same draws again
+scripts/soak --kills 50       kill the core so often instead
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from fake_upstreams.running import running_upstream
 
 from soak.clients import ANSWER_SECONDS, KEYS, Crowd
 from soak.history import Violation
+from soak.kills import kill_over_and_over
 from soak.meter import ALLOWED, Meter
 from soak.nemesis import Nemesis
 from soak.proxy import Proxy
@@ -35,10 +37,14 @@ CLOSE_SECONDS = 8.0
 def main() -> int:
     chosen = _chosen()
     seconds = chosen.seconds or chosen.minutes * 60 + chosen.hours * 3600
-    print(f"seed {chosen.seed}, {seconds:.0f} s, {CLIENTS} clients", flush=True)
+    if not chosen.kills:
+        print(f"seed {chosen.seed}, {seconds:.0f} s, {CLIENTS} clients", flush=True)
     with tempfile.TemporaryDirectory(prefix="waifu-soak-") as home, running_upstream() as upstream:
         try:
-            asyncio.run(_soak(Path(home), upstream.base_url, seconds, chosen.seed))
+            if chosen.kills:
+                asyncio.run(kill_over_and_over(Path(home), chosen.kills))
+            else:
+                asyncio.run(_soak(Path(home), upstream.base_url, seconds, chosen.seed))
         except ExceptionGroup as broken:
             for each in broken.exceptions:
                 print(f"BROKEN: {each!r}")
@@ -46,7 +52,7 @@ def main() -> int:
         except Violation as broken:
             print(f"BROKEN: {broken!r}")
             return 1
-    print("nothing was lost, doubled or crossed")
+    print("nothing was lost, doubled or crossed, and nothing is left")
     return 0
 
 
@@ -55,6 +61,7 @@ def _chosen() -> argparse.Namespace:
     parser.add_argument("--hours", type=float, default=0)
     parser.add_argument("--minutes", type=float, default=None)
     parser.add_argument("--seconds", type=float, default=0)
+    parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     chosen = parser.parse_args()
     if chosen.minutes is None:

@@ -1,0 +1,82 @@
+"""The soak, for seconds: that it runs, finds nothing, and would find what it is there to find."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from soak.history import History, Violation
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_a_short_life_in_hostile_circumstances_breaks_no_promise() -> None:
+    command = [sys.executable, "-m", "soak", "--seconds", "15", "--seed", "7"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing was lost, doubled or crossed" in done.stdout
+    assert "'SUCCESS'" in done.stdout
+
+
+def test_nothing_outlives_a_core_that_is_killed() -> None:
+    command = [sys.executable, "-m", "soak", "--kills", "4"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "killed 4 times" in done.stdout
+
+
+def said(type: str, id: str = "a", **more: object) -> dict[str, object]:
+    return {"type": type, "unique_request_id": id, **more}
+
+
+ACK = said("generate_ack")
+ONE = said("generate_stream_chunk", chunk="one ")
+TWO = said("generate_stream_chunk", chunk="two")
+STOPPED = said("interrupt_ack", "stop", interrupted=["a"])
+WHOLE = said("generate_stream_done", error="SUCCESS", response="one two")
+SILENT = said("generate_stream_done", error="INTERRUPT", response="one ")
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [ACK, ONE, TWO, WHOLE],
+        [ACK, ONE, STOPPED, SILENT],
+        [ACK, said("generate_stream_done", error="TIMEOUT", response="")],
+    ],
+)
+def test_a_life_as_promised_is_no_violation(messages) -> None:
+    history = History()
+    history.asked("a", "one two", stream=True)
+    for message in messages:
+        history.heard(message)
+    assert history.live == {}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [ONE],
+        [ACK, ACK],
+        [WHOLE],
+        [ACK, ONE, TWO, WHOLE, WHOLE],
+        [ACK, ONE, TWO, WHOLE, ONE],
+        [ACK, TWO],
+        [ACK, ONE, STOPPED, TWO],
+        [ACK, ONE, STOPPED, said("generate_stream_done", error="TIMEOUT", response="one ")],
+        [ACK, ONE, WHOLE],
+        [ACK, ONE, said("generate_stream_done", error="SUCCESS", response="one ")],
+        [ACK, said("generate_stream_chunk", "b", chunk="one")],
+    ],
+)
+def test_a_promise_that_is_broken_is_found(messages) -> None:
+    history = History()
+    history.asked("a", "one two", stream=True)
+    *before, broken = messages
+    for message in before:
+        history.heard(message)
+    with pytest.raises(Violation):
+        history.heard(broken)
