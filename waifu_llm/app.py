@@ -10,7 +10,6 @@ import logging
 import os
 import secrets
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -139,8 +138,9 @@ class Module:
             os._exit(HARD_EXIT)
         self.stop()
         if number == signal.SIGINT:
-            with contextlib.suppress(OSError):  # nobody may be there to read it
-                print("closing; press Ctrl-C again to end at once", file=sys.stderr, flush=True)
+            # Past Python's buffer: what nobody reads would be tried once more at the end, and fail.
+            with contextlib.suppress(OSError):
+                os.write(2, b"closing; press Ctrl-C again to end at once\n")
 
     async def _watch_parent(self) -> None:
         while self._config.parent_pid and system.process_alive(self._config.parent_pid):

@@ -26,7 +26,9 @@ FAKES = ROOT / "tests" / "fake_providers"
 def oldest_python() -> str | None:
     pyenv = Path.home() / ".pyenv" / "versions"
     found = [str(each) for each in sorted(pyenv.glob("3.9*/bin/python"))]
-    return found[0] if found else shutil.which("python3.9")
+    on_path = shutil.which("python3.9")
+    works = on_path and subprocess.run([on_path, "-c", ""], capture_output=True).returncode == 0
+    return found[0] if found else (on_path if works else None)
 
 
 @pytest.fixture(params=["our Python", "the oldest Python"])
