@@ -19,6 +19,7 @@ from support import LIMIT
 from waifu_llm import process as process_module
 from waifu_llm import wire
 from waifu_llm.backend import Request, Result
+from waifu_llm.child import Patience
 from waifu_llm.conversation import Message, Params
 from waifu_llm.errors import (
     Authorization,
@@ -29,7 +30,7 @@ from waifu_llm.errors import (
     Unexpected,
     WaifuError,
 )
-from waifu_llm.process import Patience, ProviderProcess
+from waifu_llm.process import ProviderProcess
 from waifu_llm.provider_log import LogFile
 from waifu_llm.redaction import Redactor
 from waifu_llm.specs import ProviderSpec
@@ -1055,8 +1056,9 @@ CORE = """
 import asyncio, json, sys
 from pathlib import Path
 from waifu_llm.backend import Request
+from waifu_llm.child import Patience
 from waifu_llm.conversation import Message, Params
-from waifu_llm.process import Patience, ProviderProcess
+from waifu_llm.process import ProviderProcess
 from waifu_llm.provider_log import LogFile
 from waifu_llm.redaction import Redactor
 from waifu_llm.specs import ProviderSpec

@@ -16,6 +16,7 @@ from typing import Any
 
 from waifu_llm import plugins, system
 from waifu_llm.backend import Backend, Progress
+from waifu_llm.child import Patience
 from waifu_llm.config import Config, ConfigError
 from waifu_llm.doors.trust import is_loopback_name
 from waifu_llm.doors.websocket import WebSocketDoor
@@ -24,7 +25,7 @@ from waifu_llm.environments import Environments
 from waifu_llm.errors import Unavailable
 from waifu_llm.paths import Paths, bundled_providers
 from waifu_llm.plugins import Catalogue
-from waifu_llm.process import Patience, ProviderProcess
+from waifu_llm.process import ProviderProcess
 from waifu_llm.provider_log import LogFile
 from waifu_llm.redaction import RedactingFilter, Redactor
 from waifu_llm.specs import ProviderSpec

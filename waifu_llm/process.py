@@ -12,27 +12,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
-from typing import Any, cast
-
-from msgspec import Struct
+from typing import Any
 
 from waifu_llm import system, wire
 from waifu_llm.backend import Progress, Request, Settings, Sink
+from waifu_llm.child import Child, Patience
 from waifu_llm.errors import Overloaded, ProviderCrashed, Unavailable, Unexpected, WaifuError
 from waifu_llm.paths import HOST
-from waifu_llm.provider_log import LogFile, ProviderLog
+from waifu_llm.provider_log import LogFile
 from waifu_llm.redaction import Redactor
 from waifu_llm.specs import ProviderSpec
 from waifu_llm.wire import Line, LineReader
 
-LAST_LINES_SECONDS = 0.05
-LATE_EXIT_SECONDS = 0.5
-_ALL_SIGNS = 3
 UNSENT_LIMIT = 64 * 1024 * 1024
 _SILENCES = 3
 _UNREADABLE_LINES = 10
@@ -40,25 +35,6 @@ _UNREADABLE_SECONDS = 60.0
 _STDERR_SHOWN = 2_000
 
 log = logging.getLogger("waifu_llm.process")
-
-
-class Patience(Struct, frozen=True):
-    """How many seconds a process gets."""
-
-    start: float = 60.0
-    """until its first line"""
-    obey: float = 5.0
-    """from an interrupt to its end"""
-    speak: float = 10.0
-    """to say something while it works; three times in vain, and it is hung"""
-    read: float = 10.0
-    """to read what it was sent"""
-    answer: float = 2.0
-    """to answer a ping, once it is retired"""
-    finish: float = 60.0
-    """for its other streams, once it is retired"""
-    step: float = 2.0
-    """for each step of its stop"""
 
 
 class Generating:
@@ -90,35 +66,25 @@ class Generating:
             self.over.set_result(None)
 
 
-class ProviderProcess(asyncio.SubprocessProtocol):
+class ProviderProcess(Child):
     """The Backend. `start` it before anything else, and `close` it whatever became of that."""
 
     def __init__(
         self, spec: ProviderSpec, log_file: LogFile, redactor: Redactor, patience: Patience
     ) -> None:
+        super().__init__(spec.name, log_file, redactor, patience)
         self.spec = spec
         self._redactor = redactor
-        self._patience = patience
-        self._loop = asyncio.get_running_loop()
-        self._tree = system.Tree()
-        self._log = ProviderLog(log_file, redactor)
         self._reader = LineReader()
         self._calls: dict[int, asyncio.Future[wire.Done]] = {}
         self._progress: dict[int, Progress] = {}
         self._generations: dict[int, Generating] = {}
         self._next = 0
-        self._heard = False
+        self._spoke = False
         self._watch: asyncio.Task[None] | None = None
-        self._sent = 0
-        self._reading_timer: asyncio.TimerHandle | None = None
         self._unreadable: deque[float] = deque(maxlen=_UNREADABLE_LINES)
-        self._spawned = False
         self._retired = False
-        self._killed_because = ""
-        self._signs: set[str] = set()
         self._ready: asyncio.Future[None] = self._loop.create_future()
-        self._exited: asyncio.Future[None] = self._loop.create_future()
-        self._ended: asyncio.Future[None] = self._loop.create_future()
 
     async def start(self, python: Path, cwd: Path) -> None:
         """Run the host in the provider's environment and wait for its first line.
@@ -127,30 +93,20 @@ class ProviderProcess(asyncio.SubprocessProtocol):
             ProviderCrashed: When it ends before, with what it said.
             Unavailable: When it says nothing in time.
         """
-        await self._spawn(python, cwd)
+        host = [str(python), "-I", "-u", "-X", "utf8", str(HOST), str(self.spec.folder)]
+        await self.spawn([*host, self.spec.entry], cwd)
         try:
             async with asyncio.timeout(self._patience.start):
                 await asyncio.shield(self._ready)
         except TimeoutError:
-            self._kill(f"it did not start within {self._patience.start:g} s")
+            self.condemn(f"it did not start within {self._patience.start:g} s")
             raise Unavailable(self._crash().message) from None
-        except BaseException:
-            self._kill("it did not start, or is wanted no longer")
+        except asyncio.CancelledError:  # it is wanted no longer
+            self._retired = True
+            self.kill()
             raise
-
-    async def _spawn(self, python: Path, cwd: Path) -> None:
-        host = [str(python), "-I", "-u", "-X", "utf8", str(HOST), str(self.spec.folder)]
-        try:
-            await self._loop.subprocess_exec(
-                lambda: self,
-                *(*host, self.spec.entry, *self._tree.host_options()),
-                cwd=cwd,
-                env=_child_environ(os.environ),
-                **self._tree.spawn_options(),
-            )
-        except BaseException:
-            self._ended.set_result(None)
-            self._tree.let_go()
+        except WaifuError as error:
+            self.condemn(f"it cannot be used: {error}")
             raise
 
     # What the engine calls
@@ -158,14 +114,6 @@ class ProviderProcess(asyncio.SubprocessProtocol):
     @property
     def alive(self) -> bool:
         return not self._ended.done() and not self._retired
-
-    @property
-    def ended(self) -> bool:
-        return self._ended.done()
-
-    @property
-    def pid(self) -> int:
-        return self._transport.get_pid()
 
     async def load(self, settings: Settings, model_id: str | None, progress: Progress) -> list[str]:
         done = await self._call("load", settings, model_id, progress)
@@ -184,41 +132,26 @@ class ProviderProcess(asyncio.SubprocessProtocol):
             running.finish()
         else:
             self._generations[running.number] = running
-            self._write(wire.encode_generate(running.number, request))
+            self.write(wire.encode_generate(running.number, request))
             self._see_that_it_lives()
         return running
 
     def _refusal(self) -> WaifuError | None:
         if self._ended.done():
             return self._crash()
-        if self._stdin.get_write_buffer_size() > UNSENT_LIMIT:
+        if self.unsent > UNSENT_LIMIT:
             return Overloaded(f"`{self.spec.name}` has yet to read what it was sent. Try later.")
         return None
 
     def interrupt(self, running: Generating) -> None:
-        self._write(wire.encode_operation(running.number, "interrupt"))
+        self.write(wire.encode_operation(running.number, "interrupt"))
         self._loop.call_later(self._patience.obey, self._see_that_it_obeyed, running)
 
     async def close(self) -> None:
-        """Stop it, a step at a time: close its stdin, terminate its group, kill its group."""
+        """What is still running fails first."""
         self._retired = True
-        if not self._spawned:
-            return
         self._fail_generations()
-        self._stdin.close()
-        if not await self._exits_within(self._patience.step):
-            self._tree.terminate()
-        if not await self._exits_within(self._patience.step):
-            log.warning("%s does not end; killing it", self.spec.name)
-            self._tree.kill()
-            await self._exits_within(self._patience.step)
-        self._end()
-        if self._exited.done():  # else uvloop would never reap it
-            self._transport.close()
-
-    def kill(self) -> None:
-        if not self._ended.done():
-            self._tree.kill()
+        await self.stop()
 
     def status(self) -> dict[str, Any]:
         return {
@@ -227,65 +160,20 @@ class ProviderProcess(asyncio.SubprocessProtocol):
             "requests": len(self._generations) + len(self._calls),
         }
 
-    # What the loop calls
+    # Lines that came
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.SubprocessTransport, transport)
-        self._stdin = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0))
-        self._log.pid = self.pid
-        self._tree.adopt(self.pid)
-        self._spawned = True
-
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        if fd == 2:
-            self._log.feed(data)
-            return
-        self._heard = True
+    def heard(self, data: bytes) -> None:
+        self._spoke = True
         try:
             lines = self._reader.feed(data)
         except wire.LineTooLong as exc:
-            self._kill(f"it wrote {exc}")
+            self.condemn(f"it wrote {exc}")
             return
         touched: dict[Sink, None] = {}
         for each in lines:
             self._take(each, touched)
         for sink in touched:
             sink.flush()
-
-    def process_exited(self) -> None:
-        self._exited.set_result(None)
-        self._loop.call_later(LAST_LINES_SECONDS, self._transport.close)
-        self._take_sign("exit", LAST_LINES_SECONDS)
-
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        if fd == 1:
-            self._take_sign("stdout", LATE_EXIT_SECONDS)
-        elif fd == 2:
-            self._signs.add("stderr")
-
-    def _take_sign(self, sign: str, seconds: float) -> None:
-        """Not every sign need come: a grandchild may hold the pipes, or the exit be late."""
-        self._signs.add(sign)
-        self._loop.call_later(0 if len(self._signs) == _ALL_SIGNS else seconds, self._end)
-
-    def pause_writing(self) -> None:
-        """The pipe is full."""
-        self._see_that_it_reads(taken=-1)
-
-    def resume_writing(self) -> None:
-        if self._reading_timer:
-            self._reading_timer.cancel()
-
-    def _see_that_it_reads(self, taken: int) -> None:
-        """Slowly is well; not at all is not."""
-        before, taken = taken, self._sent - self._stdin.get_write_buffer_size()
-        if taken == before:
-            self._kill(f"it has read nothing for {self._patience.read:g} s")
-        else:
-            seconds = self._patience.read
-            self._reading_timer = self._loop.call_later(seconds, self._see_that_it_reads, taken)
-
-    # Lines that came
 
     def _take(self, data: bytes, touched: dict[Sink, None]) -> None:
         try:
@@ -340,7 +228,7 @@ class ProviderProcess(asyncio.SubprocessProtocol):
         self._unreadable.append(monotonic())
         enough = len(self._unreadable) == _UNREADABLE_LINES
         if enough and self._unreadable[-1] - self._unreadable[0] < _UNREADABLE_SECONDS:
-            self._kill("it writes lines that cannot be read")
+            self.condemn("it writes lines that cannot be read")
 
     def _take_other(self, line: Line) -> None:
         if line.ready is not None:
@@ -378,12 +266,12 @@ class ProviderProcess(asyncio.SubprocessProtocol):
         if progress:
             self._progress[number] = progress
         try:
-            self._write(wire.encode_operation(number, op, settings, model_id))
+            self.write(wire.encode_operation(number, op, settings, model_id))
             self._see_that_it_lives()
             done: wire.Done = await call
             return done
         except asyncio.CancelledError:  # nobody waits any longer
-            self._write(wire.encode_operation(number, "interrupt"))
+            self.write(wire.encode_operation(number, "interrupt"))
             raise
         finally:
             self._calls.pop(number, None)
@@ -392,11 +280,6 @@ class ProviderProcess(asyncio.SubprocessProtocol):
     def _number(self) -> int:
         self._next += 1
         return self._next
-
-    def _write(self, data: bytes) -> None:
-        if not self._stdin.is_closing():
-            self._sent += len(data)
-            self._stdin.write(data)
 
     # Is it well?
 
@@ -408,13 +291,13 @@ class ProviderProcess(asyncio.SubprocessProtocol):
         """While it works, ask it now and then. Busy answers, hung does not."""
         silences = 0
         while (self._generations or self._calls) and not self._ended.done():
-            self._heard = False
+            self._spoke = False
             await asyncio.sleep(self._patience.speak)
-            silences = 0 if self._heard else silences + 1
+            silences = 0 if self._spoke else silences + 1
             if silences == _SILENCES:
-                self._kill(f"it has said nothing for {_SILENCES * self._patience.speak:g} s")
+                self.condemn(f"it has said nothing for {_SILENCES * self._patience.speak:g} s")
             elif silences:
-                self._write(wire.encode_operation(self._number(), "ping"))
+                self.write(wire.encode_operation(self._number(), "ping"))
 
     def _see_that_it_obeyed(self, running: Generating) -> None:
         if running.over.done():
@@ -430,7 +313,7 @@ class ProviderProcess(asyncio.SubprocessProtocol):
     async def _end_when_idle(self) -> None:
         """Its other streams may end first, if it still hears anything at all."""
         if not await self._answers():
-            self._kill("it ignores an interrupt and answers nothing")
+            self.condemn("it ignores an interrupt and answers nothing")
         others = [running.over for running in self._generations.values()]
         if others:
             await asyncio.wait(others, timeout=self._patience.finish)
@@ -446,32 +329,11 @@ class ProviderProcess(asyncio.SubprocessProtocol):
 
     # Ends
 
-    async def _exits_within(self, seconds: float) -> bool:
-        await asyncio.wait([self._exited], timeout=seconds)
-        return self._exited.done()
-
-    def _kill(self, why: str) -> None:
-        """Whoever waits for it is told now: it may take its time to die."""
-        if self._ended.done() or self._killed_because:
-            return
-        log.error("%s is killed: %s", self.spec.name, why)
-        self._log.note(f"killed: {why}")
-        self._killed_because = why
+    def gone(self) -> None:
+        """Whoever waits for it is told now."""
         self._retired = True
-        self._tree.kill()
         self._fail_everything()
-
-    def _end(self) -> None:
-        """The process is gone."""
-        if self._ended.done():
-            return
-        self._ended.set_result(None)
-        self._tree.kill()  # what it may have left behind
-        self._tree.let_go()
-        self._log.end()
-        self._fail_everything()
-        self.resume_writing()
-        if self._watch:
+        if self._ended.done() and self._watch:
             self._watch.cancel()
 
     def _fail_everything(self) -> None:
@@ -489,33 +351,8 @@ class ProviderProcess(asyncio.SubprocessProtocol):
             self._forget(running)
 
     def _crash(self) -> WaifuError:
-        words = self._log.last_words(_STDERR_SHOWN)
-        said = f" It said:\n{words}" if words else ""
-        return ProviderCrashed(f"The process of `{self.spec.name}` {self._fate()}.{said}")
-
-    def _fate(self) -> str:
-        if self._killed_because:
-            return f"was killed: {self._killed_because}"
-        code = self._transport.get_returncode()
-        return "ended" if code is None else f"ended (exit status {code})"
+        return ProviderCrashed(f"The process of `{self.spec.name}` {self.fate(_STDERR_SHOWN)}")
 
     def _clean(self, error: WaifuError) -> WaifuError:
         cleaned = self._redactor.clean(error.message)
         return type(error)(cleaned, retry_after_ms=error.retry_after_ms)
-
-
-_PASSED_ON = (
-    "HOME", "PATH", "LANG", "TMPDIR", "TZ", "USER", "LOGNAME", "SYSTEMROOT", "SYSTEMDRIVE",
-    "WINDIR", "COMSPEC", "PATHEXT", "TEMP", "TMP", "USERPROFILE", "USERNAME", "APPDATA",
-    "LOCALAPPDATA", "PROGRAMDATA", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "CUDA_VISIBLE_DEVICES",
-)  # fmt: skip
-
-
-def _child_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Only what a process needs to run: a provider sees no key but its own, which `load` brings."""
-    return {
-        name: value
-        for name, value in environ.items()
-        if name.upper() in _PASSED_ON or name.startswith("LC_")
-    }
