@@ -276,23 +276,25 @@ async def test_another_model_can_be_made_ready_later(start, provider):
 async def test_a_call_that_nobody_waits_for_any_longer_is_interrupted(start, provider):
     tried = """
         class Tried(Provider):
-            stopped = asyncio.Event()
+            started, stopped = asyncio.Event(), asyncio.Event()
             async def models(self):
+                self.started.set()
                 try:
                     await asyncio.sleep(3600)
                 finally:
                     self.stopped.set()
             async def generate(self, request):
-                await self.stopped.wait()
-                yield "stopped"
+                await getattr(self, request.model_id).wait()
+                yield request.model_id
     """
     process = await start(provider(tried))
     asking = asyncio.create_task(process.models())
-    await asyncio.sleep(0)
+    process.generate(ask(model="started"), started := Sink())
+    await started.end()
     asking.cancel()
-    process.generate(ask(), sink := Sink())
-    await sink.end()
-    assert sink.text == "stopped"
+    process.generate(ask(model="stopped"), stopped := Sink())
+    await stopped.end()
+    assert (started.text, stopped.text) == ("started", "stopped")
 
 
 async def test_the_provider_frees_its_own_at_the_end(start, provider, tmp_path):
