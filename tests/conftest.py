@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,10 @@ from pathlib import Path
 import pytest
 from support import Module, Wire
 from websockets.asyncio.client import connect
+
+from waifu_llm.environments import Environments
+from waifu_llm.paths import bundled_providers
+from waifu_llm.specs import ProviderSpec
 
 HERE = Path(__file__).parent
 
@@ -27,6 +32,14 @@ def new_home(tmp_path: Path) -> Path:
     """A home in which nothing is installed yet."""
     shutil.copytree(HERE / "fake_providers", tmp_path / "home" / "providers")
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def openai_installed(home: Path) -> None:
+    """Its environment, made before anybody waits for it: an index may be slow."""
+    spec = ProviderSpec.from_folder(bundled_providers() / "openai")
+    environments = Environments(home / "provider_envs", home / "cache")
+    asyncio.run(environments.ensure(spec, lambda *_: None))
 
 
 @pytest.fixture(scope="session")

@@ -52,10 +52,10 @@ async def ask(wire: Wire, stream: bool, **fake: Any) -> list[dict[str, Any]]:
 
 
 async def test_a_key_is_seen_by_the_vendor_and_by_nobody_else(
-    new_home: Path, dial: Callable[..., Any], upstream: RunningUpstream
+    home: Path, openai_installed: None, dial: Callable[..., Any], upstream: RunningUpstream
 ) -> None:
     flags = ("--log-level", "debug")
-    module = Module.start(new_home, flags, {"KEYED_API_KEY": OPERATOR_KEY})
+    module = Module.start(home, flags, {"KEYED_API_KEY": OPERATOR_KEY})
     heard: list[Any] = []
     processes: list[str] = []
     try:
@@ -86,6 +86,6 @@ async def test_a_key_is_seen_by_the_vendor_and_by_nobody_else(
     assert CLIENT_KEY in {entry["key"] for entry in upstream.log()}
     assert "leaking ***" in json.dumps(heard)
     everything = [json.dumps(heard), *processes, told_of(os.getpid()), *module.errors]
-    for text in [*everything, *written_below(new_home)]:
+    for text in [*everything, *written_below(home)]:
         for key in KEYS:
             assert key not in text

@@ -21,7 +21,7 @@ def upstream() -> Iterator[RunningUpstream]:
 
 
 @pytest.fixture(scope="module")
-def installed(start_module: Callable[..., Module]) -> Module:
+def installed(openai_installed: None, start_module: Callable[..., Module]) -> Module:
     return start_module()
 
 
