@@ -41,7 +41,7 @@ def command(flags: dict[str, Any]) -> None:
     try:
         app.run(settings, found, _say_where)
     except OSError as exc:
-        known = (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL)
+        known = (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL, None)
         if exc.errno not in known and not isinstance(exc, socket.gaierror):
             raise
         click.echo(f"waifu-llm: {_explain(settings, exc)}", err=True)
@@ -66,7 +66,8 @@ def _say_where(url: str) -> None:
 
 def _explain(settings: Config, exc: OSError) -> str:
     address = f"{settings.host}:{settings.port}"
-    if exc.errno == errno.EADDRNOTAVAIL or isinstance(exc, socket.gaierror):
+    unknown = exc.errno in (errno.EADDRNOTAVAIL, None)  # none at all from asyncio of late
+    if unknown or isinstance(exc, socket.gaierror):
         return f"{settings.host} is no address of this machine."
     if exc.errno == errno.EACCES:
         return f"Listening at {address} is not permitted. Choose a port above 1023."

@@ -12,7 +12,7 @@ from waifu_llm.doors.frames import BEHIND
 from waifu_llm.doors.trust import Refused, Verdict, Visitor
 
 SEND_BUFFER = 256 * 1024
-HEARD_WHILE_BEHIND = 16 * 1024 * 1024
+PONGS_UNREAD = 64 * 1024
 
 
 class Lobby:
@@ -69,7 +69,7 @@ class CountedConnection(ServerConnection):
     def __init__(self, lobby: Lobby, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._lobby = lobby
-        self._heard_while_behind = 0
+        self._pongs_unread = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -79,13 +79,14 @@ class CountedConnection(ServerConnection):
         self._lobby.arrive(self, cast(asyncio.Transport, transport))
 
     def data_received(self, data: bytes) -> None:
-        """Who reads nothing may yet say something, but not go on for ever: pings are answered."""
-        behind = self.transport.get_write_buffer_size() > BEHIND
-        self._heard_while_behind = self._heard_while_behind + len(data) if behind else 0
-        if self._heard_while_behind > HEARD_WHILE_BEHIND:
+        """What is written at once, before anything is looked at, are answers to pings: who reads
+        none of them does not get many."""
+        before = self.transport.get_write_buffer_size()
+        super().data_received(data)
+        written = self.transport.get_write_buffer_size() - before
+        self._pongs_unread = self._pongs_unread + written if before > BEHIND else 0
+        if self._pongs_unread > PONGS_UNREAD:
             self.transport.abort()
-        else:
-            super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lobby.leave(self)
