@@ -57,7 +57,7 @@ class Meter:
         return len(children.read_text().split())
 
     def growth_in_an_hour(self, what: str) -> float:
-        """The slope of a line through the lower half of each minute: peaks are no leak."""
+        """The slope of a line through the lowest of each tenth: peaks are no leak."""
         settled = self.readings[int(len(self.readings) * WARM_UP) :]
         points = _lows([(each.seconds, float(getattr(each, what))) for each in settled])
         return 3600 * _slope(points)

@@ -97,6 +97,8 @@ class _Reference:
         Raises:
             NotLoaded: When it failed.
         """
+        if self.loading.cancelled():  # before its first step
+            raise NotLoaded(f"`{self.name}` could not be loaded: it was given up.")
         if failure := self.loading.exception():
             raise NotLoaded(f"`{self.name}` could not be loaded: {failure}")
         assert self.loaded is not None
@@ -228,6 +230,7 @@ class Guest:
         if reference.loading.done():
             reference.drop()
         else:
+            self._forget_loading(reference)
             reference.loading.cancel()
 
     async def models(self, provider: str | None) -> list[str]:

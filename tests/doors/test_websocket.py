@@ -647,3 +647,17 @@ class TestClose:
             await wire.until("close_ack")
         async with asyncio.timeout(LIMIT):
             assert await asyncio.to_thread(module.wait) == 0
+
+
+async def test_a_load_that_is_given_back_at_once_is_answered(dial) -> None:
+    """It may not have taken its first step yet."""
+    async with dial() as wire:
+        for _ in range(20):
+            load = {"type": "load", "unique_request_id": "l", "provider": "echo"}
+            unload = {"type": "unload", "unique_request_id": "u", "provider": "echo"}
+            await asyncio.gather(wire.send(load), wire.send(unload))
+            types = {each["type"] for each in await wire.until("load_done")}
+            if "unload_done" not in types:
+                await wire.until("unload_done")
+        assert (await wire.load())["error"] == "SUCCESS"
+        assert (await wire.final(generate("still here")))["response"] == "still here"

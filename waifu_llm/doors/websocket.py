@@ -25,7 +25,7 @@ from waifu_llm.doors.frames import BEHIND, FrameWriter, Stream, Whole
 from waifu_llm.doors.lobby import CountedConnection, Lobby
 from waifu_llm.doors.trust import Gate, Refused, Verdict, Visitor, is_loopback_name
 from waifu_llm.engine import Engine
-from waifu_llm.errors import Forbidden, InvalidMessage, Unexpected, WaifuError
+from waifu_llm.errors import Forbidden, InvalidMessage, Unavailable, Unexpected, WaifuError
 from waifu_llm.guest import Asked, Guest
 from waifu_llm.protocol import About, Malformed
 from waifu_llm.version import __version__
@@ -231,6 +231,8 @@ class Conversation:
 
         async def finish() -> dict[str, Any]:
             await asyncio.wait([loading])
+            if loading.cancelled():  # before its first step
+                raise Unavailable("The load was given up.")
             loading.result()
             return {}
 
