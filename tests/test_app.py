@@ -410,6 +410,35 @@ def test_a_signal_ends_it_though_nobody_reads_what_it_prints(home: Path, number:
             process.kill()
 
 
+@pytest.fixture
+def first_in_a_container(home: Path) -> Iterator[tuple[str, int]]:
+    """A module as process 1 of a namespace of its own; its address, and the process out here."""
+    enter = ["unshare", "--pid", "--fork", "--kill-child", *([] if os.getuid() == 0 else ["-r"])]
+    if not shutil.which("unshare") or subprocess.run([*enter, "true"]).returncode:
+        pytest.skip("no namespaces here")
+    command = [*enter, sys.executable, "-m", "waifu_llm", "serve", "--port=0", "--idle-seconds=0"]
+    variables = {**os.environ, "WAIFU_LLM_HOME": str(home)}
+    with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True) as entered:
+        url = entered.stdout.readline().removeprefix("listening on ").strip()
+        (first,) = children(entered.pid)
+        yield url, first
+        entered.kill()
+
+
+async def test_as_the_first_process_of_a_container_it_buries_everyone(
+    first_in_a_container: tuple[str, int],
+) -> None:
+    url, first = first_in_a_container
+    (module,) = children(first)
+    for _ in range(3):
+        async with client.connect(url) as loading:
+            await loading.load("echo")
+        wait_for(lambda: not children(module))
+    wait_for(lambda: children(first) == [module])
+    os.kill(first, signal.SIGTERM)
+    wait_for(lambda: gone(first))
+
+
 async def test_close_answers_the_sender_and_ends_it(start_module: StartModule) -> None:
     module = start_module()
     async with connect(module.url) as websocket, connect(module.url) as other:

@@ -3,86 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import select
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import LIMIT, Module
+from terminal import CTRL_C, TERMINAL, Terminal
 
 from waifu_llm.cli.advice import program
 
-TERMINAL = pytest.mark.skipif(os.name != "posix", reason="there are no such terminals")
 FAKES = Path(__file__).parents[1] / "fake_providers"
-CTRL_C, CTRL_D = "\x03", "\x04"
 
 Run = Callable[..., Any]
-
-
-class Terminal:
-    """`waifu-llm chat` at a terminal: type, and wait for what is shown."""
-
-    def __init__(self, home: Path, *arguments: str) -> None:
-        import pty
-
-        self._master, slave = pty.openpty()
-        chat = [sys.executable, "-m", "waifu_llm", "chat", *arguments]
-        controlled = ["sh", "-c", 'exec "$0" "$@" <"$TTY" >"$TTY" 2>&1', *chat]
-        variables = {"WAIFU_LLM_HOME": str(home), "TTY": os.ttyname(slave), "TERM": "dumb"}
-        self.process = subprocess.Popen(
-            controlled, env={**os.environ, **variables}, start_new_session=True
-        )
-        self._slave = slave
-        self._shown = ""
-
-    def type(self, text: str) -> None:
-        os.write(self._master, text.encode("utf-8", "surrogateescape"))
-
-    def enter(self, line: str) -> None:
-        self.type(line + "\n")
-
-    def until(self, text: str) -> str:
-        """What is shown up to this text, without what was waited for before."""
-        end = time.monotonic() + LIMIT
-        while text not in self._shown:
-            readable, _, _ = select.select([self._master], [], [], end - time.monotonic())
-            assert readable, f"{text!r} does not come: {self._shown!r}"
-            self._shown += os.read(self._master, 65536).decode(errors="replace")
-            self._shown = self._shown.replace("\r\n", "\n")
-        before, _, self._shown = self._shown.partition(text)
-        return before
-
-    def prompt(self) -> str:
-        return self.until("\n> ")
-
-    def until_line_is_taken(self) -> None:
-        """Until the keyboard is not read letter by letter any more."""
-        import termios
-
-        while not termios.tcgetattr(self._slave)[3] & termios.ICANON:
-            pass
-
-    def leave(self) -> int:
-        self.type(CTRL_D)
-        return self.process.wait(LIMIT)
-
-    def rest(self) -> str:
-        """What is shown and was not waited for."""
-        while select.select([self._master], [], [], 0)[0]:
-            self._shown += os.read(self._master, 65536).decode(errors="replace")
-        return self._shown
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait(LIMIT)
-        os.close(self._slave)
-        os.close(self._master)
 
 
 @pytest.fixture
@@ -91,7 +25,7 @@ def chat(module: Module, home: Path) -> Iterator[Callable[..., Terminal]]:
     opened: list[Terminal] = []
 
     def open_one(*arguments: str, url: str = module.url) -> Terminal:
-        opened.append(Terminal(home, "--url", url, *arguments))
+        opened.append(Terminal(home, "chat", "--url", url, *arguments))
         return opened[-1]
 
     yield open_one
@@ -211,7 +145,7 @@ def test_without_a_history_it_goes_on(
         (place / "chat-history").mkdir(parents=True)
     else:
         place.write_text("a file")
-    terminal = Terminal(place, "--url", module.url, "-p", "echo")
+    terminal = Terminal(place, "chat", "--url", module.url, "-p", "echo")
     try:
         terminal.prompt()
         terminal.enter("hello")
@@ -223,7 +157,7 @@ def test_without_a_history_it_goes_on(
 
 @TERMINAL
 def test_a_history_that_cannot_be_kept_is_no_crash(module: Module, tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path, "--url", module.url, "-p", "echo")
+    terminal = Terminal(tmp_path, "chat", "--url", module.url, "-p", "echo")
     try:
         terminal.prompt()
         (tmp_path / "chat-history").unlink()
@@ -237,7 +171,7 @@ def test_a_history_that_cannot_be_kept_is_no_crash(module: Module, tmp_path: Pat
 @TERMINAL
 def test_lines_are_remembered_from_one_time_to_the_next(module: Module, tmp_path: Path) -> None:
     for line in ("first", "second"):
-        terminal = Terminal(tmp_path, "--url", module.url, "-p", "echo")
+        terminal = Terminal(tmp_path, "chat", "--url", module.url, "-p", "echo")
         try:
             terminal.prompt()
             terminal.enter(line)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import LIMIT, Module
+from support import LIMIT, Module, Wire, counting
+from terminal import CTRL_C, TERMINAL, Terminal
+from websockets.asyncio.client import connect
 
 Run = Callable[..., Any]
 FULL = Path("/dev/full")
@@ -50,3 +52,29 @@ def test_a_full_disk_is_told_in_a_sentence(home: Path, arguments: list[str]) -> 
             command, stdout=full, stderr=subprocess.PIPE, env=variables, text=True, timeout=LIMIT
         )
     assert (ended.returncode, ended.stderr) == (1, "waifu-llm: No space left on device.\n")
+
+
+@pytest.fixture
+def terminal(home: Path) -> Iterator[Terminal]:
+    """A module at a terminal, where Ctrl-C reaches all that runs in the foreground."""
+    opened = Terminal(home, "serve", "--port", "0")
+    yield opened
+    opened.close()
+
+
+@TERMINAL
+async def test_one_ctrl_c_closes_it_in_peace_and_in_few_words(terminal: Terminal) -> None:
+    terminal.until("listening on ")
+    url = terminal.until("\n")
+    terminal.until("Stop it: Ctrl-C\n")
+    async with connect(url) as websocket:
+        wire = Wire(websocket)
+        await wire.load("echo")
+        await wire.send(counting(delay_ms=60_000))
+        await wire.until("generate_stream_chunk")
+        terminal.type(CTRL_C)
+        final = (await wire.until("generate_stream_done"))[-1]
+    assert (final["error"], final["response"]) == ("INTERRUPT", "1")
+    assert terminal.process.wait(LIMIT) == 0
+    shown = terminal.rest().replace("\r\n", "\n")
+    assert shown.removeprefix("^C") == "closing; press Ctrl-C again to end at once\n"

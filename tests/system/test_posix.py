@@ -13,7 +13,7 @@ from support import LIMIT
 if os.name != "posix":
     pytest.skip("POSIX", allow_module_level=True)
 
-from waifu_llm.system.posix import Tree, process_alive, resident_bytes
+from waifu_llm.system.posix import Tree, leave_first_place, process_alive, resident_bytes
 
 SLEEP = "import time; time.sleep(3600)"
 WITH_A_CHILD = f"""
@@ -86,3 +86,49 @@ def test_a_zombie_is_not_alive():
 
 def test_resident_memory_is_told():
     assert 2**20 < resident_bytes(os.getpid()) < 2**33
+
+
+AS_THE_FIRST = """
+import os, signal, sys
+from waifu_llm.system import posix
+own = os.getpid()
+posix._FIRST = own
+posix.leave_first_place()
+assert os.getppid() == own and os.getpgrp() == os.getpid()
+print("gone on", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("ends", "status"),
+    [("", 0), ("sys.exit(3)", 3), ("os.kill(os.getpid(), signal.SIGKILL)", 128 + 9)],
+)
+def test_the_first_process_ends_as_the_one_that_went_on(ends, status):
+    code = AS_THE_FIRST + ends
+    ended = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stdout) == (status, "gone on\n")
+
+
+TAKES_ONE = f"""
+import signal, sys
+signal.signal({{number}}, lambda *_: sys.exit(7))
+{AS_THE_FIRST}
+while True:
+    signal.pause()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_process_hands_signals_on(number):
+    code = TAKES_ONE.format(number=int(number))
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout.readline() == "gone on\n"
+        first.send_signal(number)
+        assert first.wait(LIMIT) == 7
+
+
+def test_whoever_is_not_the_first_stays_what_it_is():
+    own = os.getpid()
+    leave_first_place()
+    assert os.getpid() == own

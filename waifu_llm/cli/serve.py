@@ -34,6 +34,7 @@ def command(flags: dict[str, Any]) -> None:
       waifu-llm serve --port 0 --parent-pid 4711
       waifu-llm serve --allowed-origins http://127.0.0.1:8080
     """
+    system.leave_first_place()
     from waifu_llm import app  # what it imports is needed by no other command
 
     settings, found = resolved(flags)

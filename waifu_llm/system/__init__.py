@@ -3,8 +3,20 @@
 import sys
 
 if sys.platform == "win32":
-    from waifu_llm.system.windows import Tree, process_alive, resident_bytes, tighten
+    from waifu_llm.system.windows import (
+        Tree,
+        leave_first_place,
+        process_alive,
+        resident_bytes,
+        tighten,
+    )
 else:
-    from waifu_llm.system.posix import Tree, process_alive, resident_bytes, tighten
+    from waifu_llm.system.posix import (
+        Tree,
+        leave_first_place,
+        process_alive,
+        resident_bytes,
+        tighten,
+    )
 
-__all__ = ["Tree", "process_alive", "resident_bytes", "tighten"]
+__all__ = ["Tree", "leave_first_place", "process_alive", "resident_bytes", "tighten"]

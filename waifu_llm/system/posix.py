@@ -7,9 +7,11 @@ import resource
 import signal
 import subprocess
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 _OPEN_FILES = 4096
+_FIRST = 1
+_HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Tree:
@@ -91,3 +93,31 @@ def tighten() -> None:
         wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def leave_first_place() -> None:
+    """As the first process of a container we would inherit every process that loses its parent,
+    and the loop buries only those that it started. So go on as a child, in a group of its own that
+    Ctrl-C reaches once, and let the first process do nothing but bury."""
+    if os.getpid() != _FIRST:
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HANDED_ON)  # until somebody can take them
+    if child := os.fork():
+        _bury_until_it_ends(child)
+    os.setpgid(0, 0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDED_ON)
+
+
+def _bury_until_it_ends(child: int) -> NoReturn:
+    def hand_on(number: int, _: object) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(child, number)
+
+    for number in _HANDED_ON:
+        signal.signal(number, hand_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDED_ON)
+    buried = 0
+    while buried != child:
+        buried, status = os.wait()
+    code = os.waitstatus_to_exitcode(status)
+    os._exit(code if code >= 0 else 128 - code)  # as shells tell of a signal

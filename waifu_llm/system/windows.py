@@ -110,6 +110,10 @@ def tighten() -> None:
     """The user's own data folder is closed to other users already."""
 
 
+def leave_first_place() -> None:
+    """No process inherits another here."""
+
+
 def _kernel() -> Any:
     """kernel32, told which of its numbers are handles: these are wider than an int."""
     kernel = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined,unused-ignore]
