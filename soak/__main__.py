@@ -4,13 +4,13 @@ scripts/soak                  five minutes
 scripts/soak --hours 1        an hour
 scripts/soak --seed 7         the same draws again
 scripts/soak --kills 50       kill the core so often instead
+scripts/soak --cycles 1000    let so many providers come and go instead
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
 import sys
 import tempfile
@@ -23,6 +23,8 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))  # the fa
 from fake_upstreams.running import running_upstream
 
 from soak.clients import ANSWER_SECONDS, KEYS, Crowd
+from soak.cycles import come_and_go
+from soak.family import Core, start_core
 from soak.history import Violation
 from soak.kills import kill_over_and_over
 from soak.meter import ALLOWED, Meter
@@ -36,24 +38,27 @@ CLOSE_SECONDS = 8.0
 
 def main() -> int:
     chosen = _chosen()
-    seconds = chosen.seconds or chosen.minutes * 60 + chosen.hours * 3600
-    if not chosen.kills:
-        print(f"seed {chosen.seed}, {seconds:.0f} s, {CLIENTS} clients", flush=True)
-    with tempfile.TemporaryDirectory(prefix="waifu-soak-") as home, running_upstream() as upstream:
+    with tempfile.TemporaryDirectory(prefix="waifu-soak-") as home:
         try:
-            if chosen.kills:
-                asyncio.run(kill_over_and_over(Path(home), chosen.kills))
-            else:
-                asyncio.run(_soak(Path(home), upstream.base_url, seconds, chosen.seed))
-        except ExceptionGroup as broken:
-            for each in broken.exceptions:
+            asyncio.run(_run(Path(home), chosen))
+        except (Violation, ExceptionGroup) as broken:
+            for each in getattr(broken, "exceptions", [broken]):
                 print(f"BROKEN: {each!r}")
-            return 1
-        except Violation as broken:
-            print(f"BROKEN: {broken!r}")
             return 1
     print("nothing was lost, doubled or crossed, and nothing is left")
     return 0
+
+
+async def _run(home: Path, chosen: argparse.Namespace) -> None:
+    if chosen.kills:
+        await kill_over_and_over(home, chosen.kills)
+    elif chosen.cycles:
+        await come_and_go(home, chosen.cycles)
+    else:
+        seconds = chosen.seconds or chosen.minutes * 60 + chosen.hours * 3600
+        print(f"seed {chosen.seed}, {seconds:.0f} s, {CLIENTS} clients", flush=True)
+        with running_upstream() as upstream:
+            await _soak(home, upstream.base_url, seconds, chosen.seed)
 
 
 def _chosen() -> argparse.Namespace:
@@ -62,6 +67,7 @@ def _chosen() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=None)
     parser.add_argument("--seconds", type=float, default=0)
     parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--cycles", type=int, default=0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     chosen = parser.parse_args()
     if chosen.minutes is None:
@@ -95,17 +101,8 @@ async def _soak(home: Path, upstream: str, seconds: float, seed: int) -> None:
         await module.wait()
 
 
-async def _start_module(home: Path, upstream: str) -> tuple[asyncio.subprocess.Process, str]:
-    module = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "waifu_llm", "serve", "--port", "0"),
-        *("--interrupt-grace-seconds", "1", "--log-level", "error"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=(home.parent / f"{home.name}.log").open("wb"),
-        env={**os.environ, "WAIFU_LLM_HOME": str(home)},
-    )
-    assert module.stdout
-    line = (await module.stdout.readline()).decode()
-    url = line.removeprefix("listening on ").strip()
+async def _start_module(home: Path, upstream: str) -> tuple[Core, str]:
+    module, url = await start_core(home, "--interrupt-grace-seconds", "1", "--log-level", "error")
     async with connect(url) as client:  # installed before anything is measured
         await client.load("echo")
         await client.load("openai", api_key=KEYS[0], base_url=upstream)
@@ -129,7 +126,7 @@ def _check_growth(meter: Meter, seconds: float) -> None:
             raise Violation(f"{what} grows by {growth:.2f} an hour")
 
 
-async def _check_the_end(module: asyncio.subprocess.Process, url: str) -> None:
+async def _check_the_end(module: Core, url: str) -> None:
     """Nobody is there any more: nothing runs, nothing waits, and it ends when it is told to."""
     async with connect(url) as client:
         async with asyncio.timeout(ANSWER_SECONDS):

@@ -28,6 +28,13 @@ def test_nothing_outlives_a_core_that_is_killed() -> None:
     assert "killed 4 times" in done.stdout
 
 
+def test_nothing_stays_of_providers_that_come_and_go() -> None:
+    command = [sys.executable, "-m", "soak", "--cycles", "16"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "left: 0 zombies" in done.stdout
+
+
 def said(type: str, id: str = "a", **more: object) -> dict[str, object]:
     return {"type": type, "unique_request_id": id, **more}
 
