@@ -7,7 +7,9 @@ raw bytes, because its typed objects would cost nine tenths of all work.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
+import aiohttp
 import httpx2
 import openai
 from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
@@ -23,7 +25,6 @@ except ImportError:  # Windows
 
 _PATH = "/chat/completions"
 _CONNECT_SECONDS = 10.0
-_A_DAY = 86_400.0  # the core watches the clock and interrupts; a limit here could only be too early
 _CONNECTIONS = httpx2.Limits(max_connections=1000, keepalive_expiry=240)
 
 
@@ -37,7 +38,8 @@ class OpenAI(Provider):
             organization=settings.get("organization"),
             project=settings.get("project"),
             max_retries=0,
-            timeout=httpx2.Timeout(_A_DAY, connect=_CONNECT_SECONDS),
+            # The core watches the clock and interrupts; one for each read would only cost.
+            timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
             # A redirect is not followed: the key goes to this address alone.
             http_client=DefaultAioHttpClient(limits=_CONNECTIONS, follow_redirects=False),
         )
@@ -50,15 +52,16 @@ class OpenAI(Provider):
     async def generate(self, request):
         response = await self._post(body_of(request, self._quirks))
         reader = EventReader() if request.stream else CompletionReader()
+        read = _read_of(response)
         try:
-            async for data in _bytes_of(response):
+            while data := await read():
                 for piece in reader.feed(data):
                     yield piece
                 if reader.complete:
                     break
             for piece in reader.end():
                 yield piece
-        except httpx2.HTTPError as exc:
+        except (httpx2.HTTPError, aiohttp.ClientError) as exc:
             raise of_broken_connection(exc) from None
         finally:
             await response.aclose()
@@ -101,7 +104,9 @@ class OpenAI(Provider):
         return await self._client.post(_PATH, body=body, **raw)
 
 
-def _bytes_of(response):
-    """As they come; each layer that need not be between would cost as much as our own work."""
-    encoded = "content-encoding" in response.headers
-    return response.aiter_bytes() if encoded else response.stream
+def _read_of(response):
+    """What waits for the next bytes. The layers between aiohttp's reader and its httpx response
+    would cost a tenth of all our work; they are private, but the lock holds them as they are."""
+    if "content-encoding" in response.headers:
+        return partial(anext, response.aiter_bytes(), b"")
+    return response.stream._stream._aiohttp_response.content.readany

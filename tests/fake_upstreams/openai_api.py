@@ -15,6 +15,7 @@ import re
 import sys
 import threading
 import time
+import zlib
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -46,6 +47,8 @@ class Wanted:
     refuse_fields: list[str] = field(default_factory=list)
     stamp: bool = False
     """Each chunk says when it was sent."""
+    gzip: bool = False
+    """The stream is compressed, as some proxies do unasked."""
 
     @classmethod
     def of(cls, body: dict[str, Any]) -> Wanted:
@@ -173,8 +176,10 @@ class Connection(asyncio.Protocol):
     # A stream
 
     async def _stream(self, body: dict[str, Any], wanted: Wanted) -> None:
-        content_type = {"content-type": "text/event-stream; charset=utf-8"}
-        self.transport.write(_head(200, {**content_type, "transfer-encoding": "chunked"}))
+        headers = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
+        self._compress = zlib.compressobj(wbits=31) if wanted.gzip else None
+        gzip = {"content-encoding": "gzip"} if wanted.gzip else {}
+        self.transport.write(_head(200, {**headers, **gzip}))
         await asyncio.sleep(wanted.first_delay_ms / 1000)
         first = {"role": "assistant", "content": "", "refusal": None}
         self._write_events([_event(body["model"], first)])
@@ -216,6 +221,8 @@ class Connection(asyncio.Protocol):
 
     def _write_events(self, events: list[str]) -> None:
         data = "".join(f"data: {event}\n\n" for event in events).encode()
+        if self._compress:
+            data = self._compress.compress(data) + self._compress.flush(zlib.Z_SYNC_FLUSH)
         self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
     # Pieces of HTTP

@@ -297,6 +297,18 @@ async def test_a_stream_that_breaks_off_keeps_what_was_said(wire, end, code) -> 
     assert (final["error"], final["response"]) == (code, " word word word")
 
 
+async def test_a_stream_that_comes_compressed_is_read_as_it_comes(wire) -> None:
+    await wire.send(ask(chunks=1, gzip=True, end="silence"))
+    assert (await wire.until("generate_stream_chunk"))[-1]["chunk"] == " word"
+    await wire.send({"type": "interrupt", "unique_request_id": "stop"})
+    assert (await wire.until("generate_stream_done"))[-1]["response"] == " word"
+
+
+async def test_a_stream_that_comes_compressed_is_read_whole(wire) -> None:
+    final = await wire.final(ask(chunks=100, gzip=True))
+    assert (final["error"], final["response"]) == ("SUCCESS", " word" * 100)
+
+
 async def test_an_error_inside_a_stream_is_told_in_our_words(wire) -> None:
     error = {"message": "Too much.", "code": "rate_limit_exceeded"}
     final = await wire.final(ask(chunks=1, end="error", error=error))
