@@ -6,7 +6,11 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from fake_upstreams.running import running_upstream
+
 from bench.module import Row, running_module
+from bench.scenario import KEY
+from soak.family import descendants
 from waifu_llm import system
 from waifu_llm.client import connect
 
@@ -16,7 +20,16 @@ MEGABYTE = 2**20
 
 def measure(home: Path, *, short: bool) -> list[Row]:
     with running_module(home) as (url, pid, _):
-        return asyncio.run(_measure(url, pid))
+        rows = asyncio.run(_measure(url, pid))
+    with running_upstream() as upstream, running_module(home) as (url, pid, _):
+        return [*rows, asyncio.run(_measure_openai(url, pid, upstream.base_url))]
+
+
+async def _measure_openai(url: str, pid: int, upstream: str) -> Row:
+    async with connect(url) as client:
+        await client.load("openai", api_key=KEY, base_url=upstream)
+        all_of_it = sum(_resident(each) for each in [pid, *descendants(pid)])
+    return Row("idle with openai loaded, all processes", f"{all_of_it:.1f} MB", "120 MB")
 
 
 async def _measure(url: str, pid: int) -> list[Row]:

@@ -15,10 +15,10 @@ from typing import Protocol
 
 from fake_upstreams.running import running_upstream
 
-from bench.figures import Figures
+from bench.figures import PROXY, TITLES, Figures
 from bench.module import Row
 from bench.scenario import FLOOD, PACED, SHORT, Outcome, Scenario
-from bench.targets import Direct, Sdk, openai_python, running_proxy, running_us
+from bench.targets import Direct, Module, Proxy, Sdk, openai_python, running_proxy, running_us
 
 ROUNDS = 3
 
@@ -31,19 +31,26 @@ class Target(Protocol):
 
 def measure(home: Path, *, short: bool) -> list[Row]:
     with _targets(home) as targets:
+        proxy = _tell_of_the_proxy(targets[-1])
         figures = Figures(_run_all(targets, 1 if short else ROUNDS))
     if not short:
         figures.draw(Path(__file__).parent / "results" / "streams.svg")
-    return [*figures.against_our_aims(), *figures.everything()]
+    return [*figures.against_our_aims(), proxy, *figures.everything()]
+
+
+def _tell_of_the_proxy(proxy: Proxy) -> Row:
+    seconds, megabytes = proxy.start_seconds, proxy.idle_bytes / 2**20
+    figure = f"{1000 * seconds:,.0f} ms, {megabytes:.0f} MB"
+    return Row(f"{TITLES[PROXY]}: process start to its first answer, idle", figure)
 
 
 @contextmanager
-def _targets(home: Path) -> Iterator[list[Target]]:
+def _targets(home: Path) -> Iterator[tuple[Direct, Sdk, Module, Proxy]]:
     with ExitStack() as stack:
         url = stack.enter_context(running_upstream()).base_url
         us = stack.enter_context(running_us(home, url))
         proxy = stack.enter_context(running_proxy(url))
-        yield [Direct(url), Sdk(url, openai_python(home)), us, proxy]
+        yield Direct(url), Sdk(url, openai_python(home)), us, proxy
 
 
 def _run_all(targets: Sequence[Target], rounds: int) -> dict[tuple[str, str], list[Outcome]]:

@@ -19,6 +19,8 @@ from pathlib import Path
 from bench.client import ModuleCrowd, over_http
 from bench.module import running_module
 from bench.scenario import FLOOD, KEY, PACED, SHORT, Outcome, Scenario
+from soak.family import descendants
+from waifu_llm import system
 from waifu_llm.client import connect
 
 KEPT = Path(__file__).resolve().parent.parent / ".bench"
@@ -68,9 +70,11 @@ class Proxy:
 
     name = "litellm"
 
-    def __init__(self, base_url: str, pid: int) -> None:
+    def __init__(self, base_url: str, pid: int, start_seconds: float) -> None:
         self._base_url = base_url
         self.pid = pid
+        self.start_seconds = start_seconds
+        self.idle_bytes = sum(system.resident_bytes(each) or 0 for each in [pid, *descendants(pid)])
 
     def run(self, scenario: Scenario) -> Outcome:
         outcome, before = Outcome(), cpu_seconds(self.pid)
@@ -131,11 +135,12 @@ def running_proxy(upstream: str) -> Iterator[Proxy]:
     command = [str(python.with_name("litellm")), "--config", str(config), "--port", str(port)]
     variables = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
     command += ["--host", "127.0.0.1", "--num_workers", "1"]
+    begun = time.monotonic()
     with (KEPT / "litellm.log").open("wb") as log:
         process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
     try:
         _wait_until_it_answers(f"http://127.0.0.1:{port}/health/liveliness", process)
-        yield Proxy(f"http://127.0.0.1:{port}/v1", process.pid)
+        yield Proxy(f"http://127.0.0.1:{port}/v1", process.pid, time.monotonic() - begun)
     finally:
         process.terminate()
         process.wait()
