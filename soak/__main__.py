@@ -23,11 +23,11 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))  # the fa
 from fake_upstreams.running import running_upstream
 
 from soak.clients import ANSWER_SECONDS, KEYS, Crowd
-from soak.cycles import come_and_go
+from soak.cycles import SPARE_DESCRIPTORS, come_and_go
 from soak.family import Core, start_core
 from soak.history import Violation
 from soak.kills import kill_over_and_over
-from soak.meter import ALLOWED, Meter
+from soak.meter import ALLOWED, Meter, Reading
 from soak.nemesis import Nemesis
 from soak.proxy import Proxy
 from waifu_llm.client import connect
@@ -84,6 +84,8 @@ async def _soak(home: Path, upstream: str, seconds: float, seed: int) -> None:
     crowd = Crowd(url, f"http://127.0.0.1:{proxy.port}/v1", draw)
     nemesis, meter = Nemesis(url, proxy, draw), Meter(module.pid)
     try:
+        await _until_nothing_is_loaded(url)
+        before = meter.read()
         async with asyncio.TaskGroup() as group:
             group.create_task(meter.watch(crowd.ending))
             raging = group.create_task(nemesis.rage(crowd.ending))
@@ -93,8 +95,10 @@ async def _soak(home: Path, upstream: str, seconds: float, seed: int) -> None:
             crowd.ending.set()
             await raging
         _tell(crowd.outcomes, nemesis.deeds, meter)
+        await _until_nothing_is_loaded(url)
+        _check_what_is_left(before, meter.read())
         _check_growth(meter, seconds)
-        await _check_the_end(module, url)
+        await _check_that_it_closes(module, url)
     finally:
         if module.returncode is None:
             module.kill()
@@ -102,7 +106,8 @@ async def _soak(home: Path, upstream: str, seconds: float, seed: int) -> None:
 
 
 async def _start_module(home: Path, upstream: str) -> tuple[Core, str]:
-    module, url = await start_core(home, "--interrupt-grace-seconds", "1", "--log-level", "error")
+    brief = ["--interrupt-grace-seconds", "1", "--idle-seconds", "5"]
+    module, url = await start_core(home, *brief, "--log-level", "error")
     async with connect(url) as client:  # installed before anything is measured
         await client.load("echo")
         await client.load("openai", api_key=KEYS[0], base_url=upstream)
@@ -117,21 +122,36 @@ def _tell(outcomes: Counter[str], deeds: Counter[str], meter: Meter) -> None:
     print(f", {last.threads} threads, {last.processes} processes")
 
 
-def _check_growth(meter: Meter, seconds: float) -> None:
-    hours = max(1.0, seconds / 3600)
-    for what, allowed in ALLOWED.items():
-        growth = meter.growth_in_an_hour(what)
-        print(f"{what} grows by {growth:.2f} an hour")
-        if seconds >= 3600 and growth > allowed * hours:
-            raise Violation(f"{what} grows by {growth:.2f} an hour")
+async def _until_nothing_is_loaded(url: str) -> None:
+    """Nobody is there: what runs ends, and what is loaded is freed."""
+    async with asyncio.timeout(ANSWER_SECONDS):
+        while await _is_busy(url):
+            await asyncio.sleep(0.1)
 
 
-async def _check_the_end(module: Core, url: str) -> None:
-    """Nobody is there any more: nothing runs, nothing waits, and it ends when it is told to."""
+async def _is_busy(url: str) -> bool:
     async with connect(url) as client:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            while (status := await client.status())["generations"] or status["waiting"]:
-                await asyncio.sleep(0.1)
+        status = await client.status()
+    return any(status[what] for what in ("generations", "waiting", "loads"))
+
+
+def _check_what_is_left(before: Reading, after: Reading) -> None:
+    more = after.descriptors - before.descriptors
+    print(f"left when all is freed: {after.processes} processes, {more:+d} descriptors")
+    if after.processes or more > SPARE_DESCRIPTORS:
+        raise Violation(f"{after} is left, where there was {before}")
+
+
+def _check_growth(meter: Meter, seconds: float) -> None:
+    growth = {what: meter.growth_in_an_hour(what) for what in ALLOWED}
+    told = ", ".join(f"{what} {slope:+.2f}" for what, slope in growth.items())
+    print(f"growth in an hour: {told}")
+    if seconds >= 3600 and any(growth[what] > ALLOWED[what] for what in ALLOWED):
+        raise Violation(f"it grows: {told}")
+
+
+async def _check_that_it_closes(module: Core, url: str) -> None:
+    async with connect(url) as client:
         begun = time.monotonic()
         await client.close_module()
     code = await module.wait()

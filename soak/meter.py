@@ -12,7 +12,7 @@ INTERVAL_SECONDS = 1.0
 WARM_UP = 0.2
 """The first part of the readings: what is built up there stays."""
 ALLOWED = {"memory_mb": 2.0, "descriptors": 1.0, "threads": 0.5, "processes": 0.5}
-"""How much each may grow in an hour, of a run of an hour; short runs may err by as much in all."""
+"""How much each may grow in an hour. Runs that are shorter tell of noise, and are not judged."""
 
 
 @dataclass
@@ -36,10 +36,10 @@ class Meter:
 
     async def watch(self, ending: asyncio.Event) -> None:
         while not ending.is_set():
-            self.readings.append(self._read())
+            self.readings.append(self.read())
             await asyncio.sleep(INTERVAL_SECONDS)
 
-    def _read(self) -> Reading:
+    def read(self) -> Reading:
         status = dict(
             line.split(":", 1) for line in (self._process / "status").read_text().splitlines()
         )

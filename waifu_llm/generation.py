@@ -110,7 +110,7 @@ class Generation:
     # As a Sink
 
     def chunk(self, text: str) -> None:
-        if self.ended:
+        if self._ended or self._silenced:
             return
         if self._first_token is None:
             self._first_token = monotonic()

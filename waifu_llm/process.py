@@ -185,16 +185,18 @@ class ProviderProcess(Child):
         if running is None:
             self._take_other(line)
             return
-        if sink := running.sink:
-            touched[sink] = None
+        sink = running.sink
+        if sink and line.chunk is not None:  # nearly all lines are
+            sink.chunk(line.chunk)
+        elif sink:
             self._give(line, sink)
+        if sink:
+            touched[sink] = None
         if line.done is not None or line.error is not None:
             self._forget(running)
 
     def _give(self, line: Line, sink: Sink) -> None:
-        if line.chunk is not None:
-            sink.chunk(line.chunk)
-        elif line.reasoning is not None:
+        if line.reasoning is not None:
             sink.reasoning(line.reasoning)
         elif line.done is not None:
             sink.done(line.done)

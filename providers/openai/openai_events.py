@@ -17,18 +17,18 @@ _REASONS = {
 }
 
 
-class Function(Struct, frozen=True):
+class Function(Struct, frozen=True, gc=False):
     name: Optional[str] = None
     arguments: Optional[str] = None
 
 
-class Call(Struct, frozen=True):
+class Call(Struct, frozen=True, gc=False):
     index: Optional[int] = None
     id: Optional[str] = None
     function: Function = Function()
 
 
-class Said(Struct, frozen=True):
+class Said(Struct, frozen=True, gc=False):
     """`delta` of an event, `message` of a completion. A refusal is what the model has to say."""
 
     content: Optional[str] = None
@@ -38,19 +38,19 @@ class Said(Struct, frozen=True):
     tool_calls: Optional[List[Call]] = None
 
 
-class Choice(Struct, frozen=True):
+class Choice(Struct, frozen=True, gc=False):
     index: int = 0
     delta: Said = Said()
     message: Said = Said()
     finish_reason: Optional[str] = None
 
 
-class Usage(Struct, frozen=True):
+class Usage(Struct, frozen=True, gc=False):
     prompt_tokens: Optional[int] = None
     completion_tokens: Optional[int] = None
 
 
-class Event(Struct, frozen=True):
+class Event(Struct, gc=False):
     """One `data:` of a stream, or a whole completion."""
 
     choices: List[Choice] = []
@@ -177,6 +177,6 @@ def _read(data):
         event = _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise of_nonsense(exc, data) from None
-    if bytes(event.error) not in _NO_ERROR:
+    if event.error and bytes(event.error) not in _NO_ERROR:
         raise of_event(event.error)
     return event

@@ -12,6 +12,7 @@ import pytest
 from support import LIMIT
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosedOK
 
 from waifu_llm import answers
 from waifu_llm.doors import frames
@@ -70,6 +71,23 @@ async def test_messages_arrive_whole_and_in_order(compression: str | None) -> No
         texts = [(await receive(client))["chunk"] for _ in range(3)]
         assert texts == ["Grüße", ' "quoted"\n', "🎀"]
         assert await receive(client) == {"n": 2}
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+@pytest.mark.parametrize("size", [2, 125, 126, 65_535, 65_536, 1_000_000])
+async def test_a_message_of_any_size_is_one_frame(compression: str | None, size: int) -> None:
+    message = b'"' + b"x" * (size - 2) + b'"'
+    async with pair(compression) as (writer, client):
+        writer.send_now(message)
+        assert await asyncio.wait_for(client.recv(decode=False), LIMIT) == message
+
+
+async def test_nothing_follows_the_frame_that_closes() -> None:
+    async with pair() as (writer, client):
+        await writer._connection.close()
+        writer.send_now(b'{"n":1}')
+        with pytest.raises(ConnectionClosedOK):
+            await receive(client)
 
 
 async def test_what_gathers_before_a_flush_is_one_write() -> None:

@@ -74,7 +74,7 @@ async def serve(provider: Provider, source: int, target: int) -> None:
     requests = Requests(provider, writer)
     end = asyncio.Event()
     ready = {"ready": PROTOCOL, "python": platform.python_version(), "platform": sys.platform}
-    writer.send(json.dumps(ready) + "\n", at_once=True)
+    writer.send(json.dumps(ready) + "\n")
     read_lines(
         source,
         lambda line: loop.call_soon_threadsafe(requests.take, line),

@@ -149,7 +149,6 @@ class Answer:
         self._stop = StopFilter(request.stop_tokens) if request.stop_tokens else None
         self._finish = Finish()
         self._calls: list[ToolCall] = []
-        self._started = False
         self.count = 0
 
     @property
@@ -194,9 +193,7 @@ class Answer:
 
     def _line(self, field: str, text: str) -> None:
         if text:
-            line = f'{{"id":{self._number},"{field}":{_json_string(text)}}}\n'
-            self._writer.send(line, at_once=not self._started)
-            self._started = True
+            self._writer.send(f'{{"id":{self._number},"{field}":{_json_string(text)}}}\n')
 
 
 def _json_string(text: str) -> str:

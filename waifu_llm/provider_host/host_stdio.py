@@ -13,7 +13,8 @@ import threading
 import time
 from typing import Callable
 
-_WRITE_AT_ONCE = 16 * 1024
+_MOST_GATHERED = 16 * 1024
+_CLOSE_TOGETHER_SECONDS = 0.0001
 _READ = 256 * 1024
 _LAST_WORDS_SECONDS = 2.0
 
@@ -32,7 +33,8 @@ def claim() -> tuple[int, int]:
 
 
 class LineWriter:
-    """Writes what gathered in one turn of the loop with one system call."""
+    """Writes a line at once, but of lines that come close together all that gathered in one turn
+    of the loop with one system call."""
 
     def __init__(self, target: int, loop: asyncio.AbstractEventLoop) -> None:
         self._target = target
@@ -40,14 +42,17 @@ class LineWriter:
         self._lines: list[str] = []
         self._size = 0
         self._scheduled = False
+        self._written = 0.0
 
-    def send(self, line: str, at_once: bool = False) -> None:
-        """Queue one line. A stream's first one goes at once: somebody waits for it."""
+    def send(self, line: str) -> None:
         self._lines.append(line)
         self._size += len(line)
-        if at_once or self._size >= _WRITE_AT_ONCE:
+        if self._scheduled:
+            if self._size >= _MOST_GATHERED:
+                self.flush()
+        elif time.monotonic() - self._written >= _CLOSE_TOGETHER_SECONDS:
             self.flush()
-        elif not self._scheduled:
+        else:
             self._scheduled = True
             self._loop.call_soon(self._flush_scheduled)
 
@@ -57,6 +62,7 @@ class LineWriter:
         self._size = 0
         while data:
             data = data[os.write(self._target, data) :]
+        self._written = time.monotonic()
 
     def _flush_scheduled(self) -> None:
         self._scheduled = False
