@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -21,8 +22,9 @@ import pytest
 from support import LIMIT
 
 from waifu_llm import environments as environments_module
-from waifu_llm.environments import Environments, _installer_environ
-from waifu_llm.errors import InstallFailed, NotInstalled
+from waifu_llm.environments import Environments
+from waifu_llm.environments.sources import installer_environ
+from waifu_llm.errors import Busy, InstallFailed, NotInstalled
 from waifu_llm.specs import ProviderSpec
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +40,11 @@ class Heard:
 
     def __call__(self, phase: str, fraction: float, message: str) -> None:
         self.events.append((phase, fraction))
+
+    @property
+    def phases(self) -> list[str]:
+        """Each once, as they began."""
+        return list(dict.fromkeys(phase for phase, _ in self.events))
 
     @property
     def makings(self) -> int:
@@ -253,7 +260,7 @@ async def test_a_broken_note_of_what_is_valid_heals(environments, provider, root
     (root / "tried" / "current.json").write_bytes(content)
     assert environments.find(spec) is None
     python = await environments.ensure(spec, heard)
-    assert (heard.makings, environments.find(spec)) == (2, python)
+    assert (heard.makings, environments.find(spec)) == (1, python)
 
 
 async def test_an_environment_without_its_interpreter_heals(environments, provider, heard):
@@ -388,8 +395,37 @@ async def test_an_installer_that_outlives_its_module_does_not_disturb_the_next(
 
 async def test_two_at_once_make_one(environments, provider, heard):
     spec = provider()
-    one, other = await asyncio.gather(*(environments.ensure(spec, heard) for _ in range(2)))
+    heard_too = Heard()
+    one, other = await asyncio.gather(
+        *(environments.ensure(spec, each) for each in (heard, heard_too))
+    )
     assert (one == other, heard.makings) == (True, 1)
+    assert heard.events == heard_too.events
+
+
+async def test_who_leaves_does_not_end_a_making_that_another_waits_for(
+    environments, provider, gate
+):
+    spec = provider(gate.source)
+    leaving, staying = (asyncio.create_task(environments.ensure(spec, Heard())) for _ in range(2))
+    await soon(gate.waiting.wait())
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    gate.open()
+    assert await soon(staying) == environments.find(spec)
+
+
+async def test_a_making_ends_when_the_last_who_waits_for_it_leaves(
+    environments, provider, gate, root
+):
+    spec = provider(gate.source)
+    both = [asyncio.create_task(environments.ensure(spec, Heard())) for _ in range(2)]
+    await soon(gate.waiting.wait())
+    for each in both:
+        each.cancel()
+    await asyncio.wait(both)
+    assert [each for each in (root / "tried").iterdir() if each.is_dir()] == []
+    await soon(gate.gone.wait())
 
 
 async def test_two_modules_at_once_make_one(provider, ensure_elsewhere, environments):
@@ -397,7 +433,7 @@ async def test_two_modules_at_once_make_one(provider, ensure_elsewhere, environm
     both = [await ensure_elsewhere(spec) for _ in range(2)]
     said = [(await soon(each.communicate()))[0].decode().split() for each in both]
     assert [each.returncode for each in both] == [0, 0]
-    assert sorted(phases.count("environment") for phases in said) == [0, 1]
+    assert sorted("probe" in phases for phases in said) == [False, True]
     assert environments.find(spec) is not None
 
 
@@ -408,10 +444,90 @@ async def test_who_comes_while_one_is_made_waits_for_it(
     making = await ensure_elsewhere(spec)
     await soon(gate.waiting.wait())
     waiting = asyncio.create_task(environments.ensure(spec, heard))
-    await asyncio.sleep(0)
+    while not heard.events:
+        await asyncio.sleep(0)
     gate.open()
     await making.communicate()
-    assert (await soon(waiting), heard.events) == (environments.find(spec), [])
+    assert await soon(waiting) == environments.find(spec)
+    assert {phase for phase, _ in heard.events} == {"environment"}
+    assert {fraction for _, fraction in heard.events} == {0.0}
+
+
+# Using, replacing and removing
+
+
+async def test_what_is_in_use_is_neither_removed_nor_pruned(environments, provider, root, cache):
+    spec = provider()
+    python = await environments.ensure(spec, Heard())
+    keeper = Environments(root, cache)
+    with pytest.raises(Busy, match="`tried` is in use by a running module"):
+        await keeper.remove("tried")
+    assert await keeper.prune(wanted=set()) == []
+    assert python.exists()
+
+
+async def test_what_its_user_left_behind_is_removed(
+    environments, provider, root, ensure_elsewhere
+) -> None:
+    await (await ensure_elsewhere(provider())).communicate()
+    assert list(root.glob("tried/*/in-use-*"))
+    (folder,) = (each.folder for each in environments.installed())
+    assert await environments.remove("tried") == [folder]
+    assert (folder.exists(), environments.installed()) == (False, [])
+
+
+async def test_what_was_replaced_stays_while_it_is_used(
+    environments, provider, wheels, root, cache
+):
+    old = await environments.ensure(provider(USES_TINY, build_wheel(wheels)), Heard())
+    spec = provider(USES_TINY, build_wheel(wheels, "MARK = 2\n"))
+    other = Environments(root, cache)
+    assert await other.ensure(spec, Heard()) != old
+    assert in_environment(old, "import tiny; print(tiny.MARK)") == "1"
+    assert sorted(each.is_current for each in other.installed() if each.in_use) == [False, True]
+
+
+async def test_what_was_replaced_and_is_used_no_longer_goes(
+    environments, provider, wheels, ensure_elsewhere
+) -> None:
+    await (await ensure_elsewhere(provider(USES_TINY, build_wheel(wheels)))).communicate()
+    await environments.ensure(provider(USES_TINY, build_wheel(wheels, "MARK = 2\n")), Heard())
+    assert [each.is_current for each in environments.installed()] == [True]
+
+
+async def test_a_lock_that_comes_back_finds_its_environment(environments, provider, wheels, heard):
+    first = build_wheel(wheels)
+    old = await environments.ensure(provider(USES_TINY, first), heard)
+    await environments.ensure(provider(USES_TINY, build_wheel(wheels, "MARK = 2\n")), heard)
+    assert await environments.ensure(provider(USES_TINY, first), heard) == old
+    assert heard.makings == 2
+
+
+async def test_what_was_half_made_is_pruned(environments, root):
+    half = root / "tried" / "0123-4567"
+    half.mkdir(parents=True)
+    await environments.prune(wanted={"tried"})
+    assert not half.exists()
+
+
+async def test_what_a_provider_left_that_is_gone_is_pruned(
+    environments, provider, ensure_elsewhere
+) -> None:
+    await (await ensure_elsewhere(provider())).communicate()
+    assert await environments.prune(wanted={"tried"}) == []
+    (removed,) = await environments.prune(wanted=set())
+    assert not removed.exists()
+
+
+async def test_files_that_two_environments_share_are_counted_once(environments, provider, wheels):
+    await environments.ensure(provider(USES_TINY, build_wheel(wheels)), Heard())
+    (alone,) = environments.installed()
+    assert 0 < alone.own_bytes == alone.bytes
+    twin = alone.folder.with_name("twin")
+    shutil.copytree(alone.folder, twin, copy_function=os.link, symlinks=True)
+    one, other = environments.installed()
+    assert one.bytes == other.bytes
+    assert one.own_bytes < one.bytes
 
 
 # What does not work
@@ -457,7 +573,7 @@ async def test_what_the_lock_names_is_installed(environments, provider, wheels, 
     spec = provider(USES_TINY, build_wheel(wheels))
     python = await environments.ensure(spec, heard)
     assert in_environment(python, "import tiny; print(tiny.MARK)") == "1"
-    assert [phase for phase, _ in heard.events] == ["environment", "install", "probe", "probe"]
+    assert heard.phases == ["environment", "resolve", "install", "probe"]
 
 
 async def test_what_another_lock_names_replaces_it(environments, provider, wheels, heard):
@@ -523,12 +639,12 @@ NOBODY_S = [
 
 @pytest.mark.parametrize("name", THE_OPERATOR_S)
 def test_where_packages_come_from_is_the_operator_s_to_say(name):
-    assert _installer_environ({name: "value"}) == {name: "value"}
+    assert installer_environ({name: "value"}) == {name: "value"}
 
 
 @pytest.mark.parametrize("name", NOBODY_S)
 def test_nothing_else_reaches_an_installer(name):
-    assert _installer_environ({name: "value"}) == {}
+    assert installer_environ({name: "value"}) == {}
 
 
 async def test_settings_of_the_operator_s_shell_change_nothing(

@@ -69,6 +69,13 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def lock_file(self) -> Path:
         return self.folder / "requirements.lock"
 
+    @property
+    def build_lock_file(self) -> Path:
+        return self.folder / "build.lock"
+
+    build: tuple[str, ...] = ()
+    extra_index: str = ""
+
     def lock_text(self) -> str:
         """What is to be installed; a provider without a lock needs nothing."""
         return self.lock_file.read_text("utf-8") if self.lock_file.is_file() else ""

@@ -1,0 +1,250 @@
+"""One virtual environment for each provider, made when it is first wanted.
+
+`place.py` says how they lie on disk, `installer.py` fills them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import shutil
+import sys
+import sysconfig
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from waifu_llm.backend import Progress
+from waifu_llm.environments import place
+from waifu_llm.environments.installer import Installer
+from waifu_llm.environments.place import Place, interpreter
+from waifu_llm.errors import Busy, InstallFailed, NotInstalled
+from waifu_llm.specs import ProviderSpec
+
+
+class Installed(Struct, frozen=True):
+    """What is known of one environment."""
+
+    provider: str
+    folder: Path
+    python: str
+    is_current: bool
+    in_use: bool
+    last_used: float | None
+    bytes: int
+    own_bytes: int
+    """of files that no other environment has too"""
+
+
+class Environments:
+    """All environments below one folder."""
+
+    def __init__(
+        self, root: Path, cache: Path, *, auto_install: bool = True, wheels: Path | None = None
+    ) -> None:
+        self._root = root
+        self._auto_install = auto_install
+        self._installer = Installer(cache, wheels)
+        self._makings: dict[str, Making] = {}
+        self._held: dict[Path, Any] = {}
+
+    # For who runs a provider
+
+    def find(self, spec: ProviderSpec) -> Path | None:
+        """The interpreter of a valid environment, if there is one."""
+        folder = Place(self._root, spec.name).valid(stamp_of(spec))
+        return interpreter(folder) if folder else None
+
+    async def ensure(self, spec: ProviderSpec, progress: Progress) -> Path:
+        """The interpreter to run this provider with, made first where it must be. Its environment
+        is in use from then on, until this process ends.
+
+        Raises:
+            NotInstalled: When it would have to be made and that is turned off.
+            InstallFailed: When it cannot be made; says what the installer said.
+        """
+        if python := self._use(spec):
+            return python
+        if not self._auto_install:
+            raise NotInstalled(
+                f"`{spec.name}` is not installed, and `auto_install` is off. "
+                f"Run: waifu-llm install {spec.name}"
+            )
+        await self.install(spec, progress)
+        if python := self._use(spec):
+            return python
+        raise InstallFailed(f"The environment of `{spec.name}` was removed as soon as it was made.")
+
+    async def install(self, spec: ProviderSpec, progress: Progress) -> None:
+        """Make it, unless it is valid. All who ask at a time share one making; it ends when the
+        last of them leaves.
+
+        Raises:
+            InstallFailed: When it cannot be made; says what the installer said.
+        """
+        making = self._makings.get(spec.name)
+        if making is None or making.is_over:
+            self._makings[spec.name] = making = Making(lambda tell: self._install(spec, tell))
+        await making.wait(progress)
+
+    def _use(self, spec: ProviderSpec) -> Path | None:
+        """Whoever removes it looks for holders first; so we hold it first, then look again."""
+        found, stamp = Place(self._root, spec.name), stamp_of(spec)
+        folder = found.valid(stamp)
+        if folder and folder not in self._held:
+            with suppress(OSError):  # of another user: it is not ours to remove either
+                self._held[folder] = place.hold(folder)
+        return interpreter(folder) if folder and found.valid(stamp) == folder else None
+
+    async def _install(self, spec: ProviderSpec, tell: Progress) -> None:
+        found, stamp = Place(self._root, spec.name), stamp_of(spec)
+        waiting = f"Waiting: another program installs {spec.title}."
+        try:
+            async with found.locked(lambda: tell("environment", 0.0, waiting)):
+                if not found.valid(stamp):
+                    await self._make(spec, found, stamp, tell)
+        except OSError as exc:
+            raise InstallFailed(f"Cannot install `{spec.name}`: {exc}.") from exc
+
+    async def _make(
+        self, spec: ProviderSpec, found: Place, stamp: dict[str, str], tell: Progress
+    ) -> None:
+        _see_that_python_fits(spec)
+        found.remove_half_made()
+        folder = found.made_for(stamp)
+        if folder is None or not await self._still_works(spec, folder, tell):
+            folder = found.new_folder(stamp)
+            await self._fill(spec, folder, tell)
+        found.declare_valid(folder, stamp)
+        found.remove_unused()
+        tell("probe", 1.0, f"{spec.title} is installed.")
+
+    async def _still_works(self, spec: ProviderSpec, folder: Path, tell: Progress) -> bool:
+        try:
+            await self._installer.probe(spec, folder, tell)
+        except InstallFailed:
+            return False
+        return True
+
+    async def _fill(self, spec: ProviderSpec, folder: Path, tell: Progress) -> None:
+        try:
+            await self._installer.fill(spec, folder, tell)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    # For who looks after them
+
+    def installed(self) -> list[Installed]:
+        """Every environment, with what it takes on the disk."""
+        places = [Place(self._root, name) for name in self._names()]
+        files = {
+            folder: dict(place.files_of(folder)) for each in places for folder in each.complete()
+        }
+        return [_installed(each, folder, files) for each in places for folder in each.complete()]
+
+    async def remove(self, name: str) -> list[Path]:
+        """Remove all environments of one provider; what was removed.
+
+        Raises:
+            Busy: When a running module uses one of them.
+        """
+        found = Place(self._root, name)
+        if not found.folder.is_dir():
+            return []
+        async with found.locked(_nobody_is_told):
+            folders = found.complete()
+            if any(place.is_in_use(folder) for folder in folders):
+                raise Busy(f"`{name}` is in use by a running module. Close that first.")
+            found.forget_current()
+            for folder in folders:
+                place.remove(folder)
+            found.remove_half_made()
+        return folders
+
+    async def prune(self, wanted: set[str]) -> list[Path]:
+        """Remove what is of no use: half-made ones, replaced ones, and those of providers that
+        are not among the wanted. What is in use stays."""
+        removed = []
+        for name in self._names():
+            found = Place(self._root, name)
+            async with found.locked(_nobody_is_told):
+                if name not in wanted:
+                    found.forget_current()
+                found.remove_half_made()
+                removed += found.remove_unused()
+        return removed
+
+    def _names(self) -> list[str]:
+        with suppress(FileNotFoundError):
+            return sorted(each.name for each in self._root.iterdir() if each.is_dir())
+        return []
+
+
+class Making:
+    """One installation, and all who wait for it."""
+
+    def __init__(self, work: Callable[[Progress], Awaitable[None]]) -> None:
+        self._listeners: dict[object, Progress] = {}
+        self._task = asyncio.ensure_future(work(self._tell))
+
+    @property
+    def is_over(self) -> bool:
+        return self._task.done() or self._task.cancelling() > 0
+
+    async def wait(self, progress: Progress) -> None:
+        listener = object()
+        self._listeners[listener] = progress
+        try:
+            await asyncio.shield(self._task)
+        finally:
+            del self._listeners[listener]
+            if not self._listeners and not self._task.done():
+                self._task.cancel()
+                await asyncio.wait([self._task])  # nothing half-made is left when we return
+
+    def _tell(self, phase: str, fraction: float, message: str) -> None:
+        for listener in list(self._listeners.values()):
+            listener(phase, fraction, message)
+
+
+def _nobody_is_told() -> None: ...
+
+
+def stamp_of(spec: ProviderSpec) -> dict[str, str]:
+    """All that an environment depends on. Another value of any of it, and it is made anew."""
+    return {
+        "lock": spec.lock_hash(),
+        "python": f"{platform.python_version()} {Path(sys.executable).resolve()}",
+        "platform": sysconfig.get_platform(),
+    }
+
+
+def _see_that_python_fits(spec: ProviderSpec) -> None:
+    if not spec.python_fits(sys.version_info[:2]):
+        raise InstallFailed(
+            f"`{spec.name}` needs Python {spec.python}, and the module runs on "
+            f"{platform.python_version()}. Start the module with a newer Python."
+        )
+
+
+def _installed(
+    found: Place, folder: Path, files: dict[Path, dict[tuple[int, int], int]]
+) -> Installed:
+    current = found.current()
+    own = files[folder].keys() - {
+        file for other in files if other != folder for file in files[other]
+    }
+    return Installed(
+        provider=found.name,
+        folder=folder,
+        python=found.python_of(folder),
+        is_current=current is not None and current["folder"] == folder.name,
+        in_use=place.is_in_use(folder),
+        last_used=place.last_used(folder),
+        bytes=sum(files[folder].values()),
+        own_bytes=sum(files[folder][file] for file in own),
+    )

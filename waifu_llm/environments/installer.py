@@ -1,0 +1,135 @@
+"""Fills an environment: makes it, installs what the lock names, and tries the provider once.
+
+The lock names every package with its hashes: nothing else gets in, from whatever index. What has to
+be built is built without isolation, with build tools that are locked as well.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from waifu_llm.backend import Progress
+from waifu_llm.environments.place import interpreter
+from waifu_llm.environments.sources import installer_environ, probe_environ, uv_environ
+from waifu_llm.environments.told import BEGIN, END, Told, bytes_below
+from waifu_llm.environments.watched import Watch, run
+from waifu_llm.errors import InstallFailed
+from waifu_llm.paths import HOST
+from waifu_llm.specs import ProviderSpec
+
+INSTALL_SECONDS = 3600.0
+PROBE_SECONDS = 120.0
+
+
+class Installer:
+    """Fills environments for one module."""
+
+    def __init__(self, cache: Path, wheels: Path | None) -> None:
+        self._cache = cache
+        self._wheels = wheels
+
+    async def fill(self, spec: ProviderSpec, folder: Path, progress: Progress) -> None:
+        """
+        Raises:
+            InstallFailed: With what the installer said, or the provider.
+        """
+        progress("environment", 0.1, f"Making an environment for {spec.title}.")
+        await self._create(spec, folder)
+        for lock in (spec.build_lock_file, spec.lock_file):
+            if lock.is_file() and lock.read_text("utf-8").strip():
+                progress("resolve", BEGIN, f"Looking for what {spec.title} needs.")
+                await self._install(spec, folder, lock, progress)
+        await self.probe(spec, folder, progress)
+
+    async def probe(self, spec: ProviderSpec, folder: Path, progress: Progress) -> None:
+        """Import the provider: that proves that all it needs is there."""
+        progress("probe", END, f"Trying {spec.title}.")
+        python = str(interpreter(folder))
+        host = [python, "-I", "-X", "utf8", str(HOST), str(spec.folder), spec.entry]
+        failure, said = await run([*host, "--probe"], probe_environ(os.environ), PROBE_SECONDS)
+        if failure:
+            raise InstallFailed(
+                f"`{spec.name}` was installed, but does not start ({failure}). It said:\n{said}"
+            )
+
+    async def _create(self, spec: ProviderSpec, folder: Path) -> None:
+        pip = ["--without-pip"] if uv() or not spec.lock_text().strip() else []
+        command = [sys.executable, "-I", "-m", "virtualenv", "--python", sys.executable]
+        options = ["--no-periodic-update", "--no-download", "--no-vcs-ignore", *pip]
+        environ = installer_environ(os.environ)
+        environ["VIRTUALENV_OVERRIDE_APP_DATA"] = str(self._cache / "virtualenv")
+        await _step(spec, [*command, *options, str(folder)], environ)
+
+    async def _install(
+        self, spec: ProviderSpec, folder: Path, lock: Path, progress: Progress
+    ) -> None:
+        """uv says what it does only to those who ask for it all."""
+        half_fetched = partial(self._half_fetched, folder)
+        told = Told(spec.title, _count(lock), progress, half_fetched)
+        options = [*self._sources(spec), *_built(spec, lock), "-r", str(lock)]
+        python = str(interpreter(folder))
+        if tool := uv():
+            environ = uv_environ(os.environ)
+            environ["UV_CACHE_DIR"] = str(self._cache / "uv")
+            command = [tool, "pip", "install", "--verbose", "--python", python]
+        else:
+            environ = installer_environ(os.environ)
+            environ["PIP_CACHE_DIR"] = str(self._cache / "pip")
+            environ["TMPDIR"] = str(_temporary(folder))
+            quiet = ["--no-input", "--disable-pip-version-check"]
+            command = [python, "-I", "-m", "pip", "install", *quiet]
+        await _step(
+            spec, [*command, "--require-hashes", "--no-deps", *options], environ, told.watch
+        )
+        shutil.rmtree(_temporary(folder), ignore_errors=True)
+
+    def _sources(self, spec: ProviderSpec) -> list[str]:
+        """Where to look, beside what the operator's settings say."""
+        if self._wheels:
+            return ["--no-index", "--find-links", str(self._wheels)]
+        return ["--extra-index-url", spec.extra_index] if spec.extra_index else []
+
+    def _half_fetched(self, folder: Path) -> int:
+        return bytes_below([*(self._cache / "uv").glob(".tmp*"), folder / "tmp"])
+
+
+def _built(spec: ProviderSpec, lock: Path) -> list[str]:
+    """Wheels only, but for what is named to be built; that may use what is installed already."""
+    wheels_only = ["--only-binary", ":all:"]
+    if not spec.build or lock == spec.build_lock_file:
+        return wheels_only
+    names = [option for name in spec.build for option in ("--no-binary", name)]
+    return [*wheels_only, *names, "--no-build-isolation"]
+
+
+def _temporary(folder: Path) -> Path:
+    """On the same disk, and gone with the rest."""
+    temporary = folder / "tmp"
+    temporary.mkdir(exist_ok=True)
+    return temporary
+
+
+def _count(lock: Path) -> int:
+    """How many packages a lock names: some may be for other systems."""
+    return sum("==" in line.split(" --hash")[0] for line in lock.read_text("utf-8").splitlines())
+
+
+def uv() -> str | None:
+    """uv where it is at hand: beside our own interpreter (the extra `fast`), or on the PATH."""
+    beside = Path(sys.executable).with_name("uv.exe" if os.name == "nt" else "uv")
+    return str(beside) if beside.is_file() else shutil.which("uv")
+
+
+async def _step(
+    spec: ProviderSpec, command: list[str], environ: Mapping[str, str], watch: Watch | None = None
+) -> None:
+    failure, said = await run(command, environ, INSTALL_SECONDS, watch)
+    if failure:
+        raise InstallFailed(
+            f"Cannot install `{spec.name}` ({failure}). The installer said:\n{said}"
+        )

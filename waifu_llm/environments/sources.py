@@ -1,0 +1,118 @@
+"""Where packages come from is the operator's to say; nothing else reaches an installer, and no key.
+
+pip's settings hold for uv too, which does not read them, unless uv was told something itself.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+_KEPT = (
+    "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CERT",
+    "PIP_CLIENT_CERT", "PIP_PROXY", "PIP_TRUSTED_HOST", "PIP_CONFIG_FILE", "PIP_DEFAULT_TIMEOUT",
+    "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS",
+    "UV_NO_INDEX", "UV_OFFLINE", "UV_NATIVE_TLS", "UV_INSECURE_HOST", "UV_CONFIG_FILE",
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE", "HOME", "PATH", "TMPDIR", "TEMP", "TMP", "LANG", "USERPROFILE",
+    "APPDATA", "LOCALAPPDATA", "PROGRAMDATA", "SYSTEMROOT", "SYSTEMDRIVE", "COMSPEC", "PATHEXT",
+    "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS",
+)  # fmt: skip
+
+_FOR_UV = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "no-index": "UV_NO_INDEX",
+    "trusted-host": "UV_INSECURE_HOST",
+    "cert": "SSL_CERT_FILE",
+    "proxy": "HTTPS_PROXY",
+}
+_COMMAS = ("find-links", "trusted-host")
+
+
+def installer_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name.upper() in _KEPT}
+
+
+def probe_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """The provider's own code runs: an index with a password in its address is not for it."""
+    kept = installer_environ(environ)
+    return {name: kept[name] for name in kept if not name.upper().startswith(("PIP_", "UV_"))}
+
+
+def uv_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """With what pip was told, where uv was told nothing."""
+    kept = installer_environ(environ)
+    if _uv_was_told(kept):
+        return kept
+    for option, value in _pip_was_told(kept).items():
+        joined = ",".join(value.split()) if option in _COMMAS else " ".join(value.split())
+        kept.setdefault(_FOR_UV[option], joined)
+    return kept
+
+
+def _uv_was_told(environ: Mapping[str, str]) -> bool:
+    if any(name.startswith("UV_") for name in environ):
+        return True
+    return any(file.is_file() for file in _uv_files(environ))
+
+
+def _uv_files(environ: Mapping[str, str]) -> Iterator[Path]:
+    yield from (folder / "uv" / "uv.toml" for folder in _settings_folders(environ))
+    yield Path("/etc/uv/uv.toml")
+
+
+def _pip_was_told(environ: Mapping[str, str]) -> dict[str, str]:
+    """Its files first, then its variables, which win."""
+    told: dict[str, str] = {}
+    for file in _pip_files(environ):
+        told |= _options_in(file)
+    for option in _FOR_UV:
+        if value := environ.get(f"PIP_{option.replace('-', '_').upper()}"):
+            told[option] = value
+    return told
+
+
+def _options_in(file: Path) -> dict[str, str]:
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read(file, "utf-8")
+    except (OSError, ValueError, configparser.Error):
+        return {}  # pip will say what is wrong with it
+    told: dict[str, str] = {}
+    for section in ("global", "install"):
+        if parser.has_section(section):
+            told |= {name.replace("_", "-"): value for name, value in parser.items(section)}
+    return {option: told[option] for option in _FOR_UV if told.get(option)}
+
+
+def _pip_files(environ: Mapping[str, str]) -> Iterator[Path]:
+    """As pip looks for them, the weakest first."""
+    name = "pip.ini" if os.name == "nt" else "pip.conf"
+    for folder in _settings_folders(environ):
+        yield folder / "pip" / name
+    if os.name == "posix":
+        yield Path("/etc", name)
+    if home := environ.get("HOME"):
+        yield Path(home, ".pip", name)
+    yield Path(sys.prefix, name)
+    if chosen := environ.get("PIP_CONFIG_FILE"):
+        yield Path(chosen)
+
+
+def _settings_folders(environ: Mapping[str, str]) -> Iterator[Path]:
+    """Those of everyone before the user's own."""
+    if os.name == "nt":
+        names = (environ.get("PROGRAMDATA"), environ.get("APPDATA"))
+        yield from (Path(name) for name in names if name)
+        return
+    yield from map(Path, reversed(environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":")))
+    home = environ.get("HOME")
+    if sys.platform == "darwin" and home:
+        yield Path(home, "Library", "Application Support")
+    if chosen := environ.get("XDG_CONFIG_HOME") or (home and f"{home}/.config"):
+        yield Path(chosen)
