@@ -199,7 +199,7 @@ def test_the_command_tells_its_version(command, tmp_path, home):
 
 
 def test_the_command_lists_the_bundled_providers(command, tmp_path, home):
-    providers = run(command, "providers", cwd=tmp_path, WAIFU_LLM_HOME=str(home))
+    providers = run(command, "list", cwd=tmp_path, WAIFU_LLM_HOME=str(home))
     assert "echo" in [line.split()[0] for line in providers.splitlines()]
 
 

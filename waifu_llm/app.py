@@ -49,7 +49,10 @@ class Module:
         self._processes: set[ProviderProcess] = set()
         self._patience = Patience(obey=config.interrupt_grace_seconds)
         self._environments = Environments(
-            paths.environments, paths.cache, auto_install=config.auto_install
+            paths.environments,
+            paths.cache,
+            auto_install=config.auto_install,
+            wheels=Path(config.wheels) if config.wheels else None,
         )
         self._engine = Engine(config, self.catalogue, self._open_backend, self._redactor)
         token = read_token(config, paths)

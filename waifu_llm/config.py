@@ -66,6 +66,7 @@ class Config:
     tls_key: str = setting("", "Private key of the certificate, a PEM file.", path=True)
     allow_remote_close: bool = setting(False, "Let browsers and remote clients close the module.")
     auto_install: bool = setting(True, "Install a provider when it is first loaded.")
+    wheels: str = setting("", "A folder of wheels to install from, without any network.", path=True)
     disabled_plugins: tuple[str, ...] = setting((), "Plugins that are not loaded.")
     idle_seconds: float = setting(
         300.0, "How long a thing that nobody holds stays loaded.", ge=0, le=_YEAR_SECONDS

@@ -35,6 +35,10 @@ class Catalogue:
         rivals = f"{self._brought_by[spec.name]} and {plugin}"
         self.broken[spec.name] = f"Two providers are named `{spec.name}`: from {rivals}."
 
+    def origin(self, name: str) -> str:
+        """Which plugin brought it: `bundled`, a folder, or a package."""
+        return self._brought_by[name]
+
     def find(self, name: str) -> ProviderSpec:
         """The provider of this name.
 

@@ -46,6 +46,7 @@ class Environments:
         self, root: Path, cache: Path, *, auto_install: bool = True, wheels: Path | None = None
     ) -> None:
         self._root = root
+        self._cache = cache
         self._auto_install = auto_install
         self._installer = Installer(cache, wheels)
         self._makings: dict[str, Making] = {}
@@ -145,6 +146,11 @@ class Environments:
             folder: dict(place.files_of(folder)) for each in places for folder in each.complete()
         }
         return [_installed(each, folder, files) for each in places for folder in each.complete()]
+
+    def total_bytes(self) -> int:
+        """What they take, with what is kept for the next ones. What several have counts once."""
+        files = dict(place.files_of(self._root)) | dict(place.files_of(self._cache))
+        return sum(files.values())
 
     async def remove(self, name: str) -> list[Path]:
         """Remove all environments of one provider; what was removed.

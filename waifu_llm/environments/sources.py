@@ -31,6 +31,7 @@ _FOR_UV = {
     "cert": "SSL_CERT_FILE",
     "proxy": "HTTPS_PROXY",
 }
+MACHINE = Path("/etc")
 _COMMAS = ("find-links", "trusted-host")
 
 
@@ -45,8 +46,9 @@ def probe_environ(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def uv_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """With what pip was told, where uv was told nothing."""
-    kept = installer_environ(environ)
+    """With what pip was told, where uv was told nothing. All indexes are alike, as they are to pip:
+    it is the hashes that are trusted, not who was asked first."""
+    kept = {**installer_environ(environ), "UV_INDEX_STRATEGY": "unsafe-best-match"}
     if _uv_was_told(kept):
         return kept
     for option, value in _pip_was_told(kept).items():
@@ -56,14 +58,14 @@ def uv_environ(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _uv_was_told(environ: Mapping[str, str]) -> bool:
-    if any(name.startswith("UV_") for name in environ):
+    if any(name.startswith("UV_") and name in _KEPT for name in environ):
         return True
     return any(file.is_file() for file in _uv_files(environ))
 
 
 def _uv_files(environ: Mapping[str, str]) -> Iterator[Path]:
-    yield from (folder / "uv" / "uv.toml" for folder in _settings_folders(environ))
-    yield Path("/etc/uv/uv.toml")
+    for folder in (*_folders_of_all(environ), *_own_folders(environ), MACHINE):
+        yield folder / "uv" / "uv.toml"
 
 
 def _pip_was_told(environ: Mapping[str, str]) -> dict[str, str]:
@@ -91,28 +93,30 @@ def _options_in(file: Path) -> dict[str, str]:
 
 
 def _pip_files(environ: Mapping[str, str]) -> Iterator[Path]:
-    """As pip looks for them, the weakest first."""
+    """As pip looks for them: everyone's, the user's, the environment's, the one that is named."""
     name = "pip.ini" if os.name == "nt" else "pip.conf"
-    for folder in _settings_folders(environ):
-        yield folder / "pip" / name
-    if os.name == "posix":
-        yield Path("/etc", name)
+    yield from (folder / "pip" / name for folder in _folders_of_all(environ))
+    yield MACHINE / name
     if home := environ.get("HOME"):
         yield Path(home, ".pip", name)
+    yield from (folder / "pip" / name for folder in _own_folders(environ))
     yield Path(sys.prefix, name)
     if chosen := environ.get("PIP_CONFIG_FILE"):
         yield Path(chosen)
 
 
-def _settings_folders(environ: Mapping[str, str]) -> Iterator[Path]:
-    """Those of everyone before the user's own."""
+def _folders_of_all(environ: Mapping[str, str]) -> Iterator[Path]:
     if os.name == "nt":
-        names = (environ.get("PROGRAMDATA"), environ.get("APPDATA"))
-        yield from (Path(name) for name in names if name)
-        return
-    yield from map(Path, reversed(environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":")))
+        yield from map(Path, filter(None, [environ.get("PROGRAMDATA")]))
+    else:
+        yield from map(Path, reversed(environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":")))
+
+
+def _own_folders(environ: Mapping[str, str]) -> Iterator[Path]:
     home = environ.get("HOME")
-    if sys.platform == "darwin" and home:
+    if os.name == "nt":
+        yield from map(Path, filter(None, [environ.get("APPDATA")]))
+    elif sys.platform == "darwin" and home:
         yield Path(home, "Library", "Application Support")
     if chosen := environ.get("XDG_CONFIG_HOME") or (home and f"{home}/.config"):
         yield Path(chosen)

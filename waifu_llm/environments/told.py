@@ -81,11 +81,11 @@ Fetched = Callable[[], int]
 
 
 def bytes_below(folders: list[Path]) -> int:
-    total = 0
-    for folder in folders:
-        for file in folder.rglob("*"):
-            try:
-                total += file.stat().st_size
-            except OSError:  # it was put in place meanwhile
-                continue
-    return total
+    return sum(_size(file) for folder in folders for file in folder.rglob("*"))
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size if file.is_file() else 0
+    except OSError:  # it was put in place meanwhile
+        return 0

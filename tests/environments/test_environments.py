@@ -27,7 +27,7 @@ from waifu_llm.environments.sources import installer_environ
 from waifu_llm.errors import Busy, InstallFailed, NotInstalled
 from waifu_llm.specs import ProviderSpec
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GOOD = "from waifu_provider import Provider\nclass Tried(Provider): pass\n"
 USES_TINY = "import tiny\n" + GOOD
 
