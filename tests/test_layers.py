@@ -24,7 +24,7 @@ LAYERS = [
     ["plugins", "environments", "wire", "generation", "provider_log", "restarts"],
     ["child", "loads"],
     ["process"],
-    ["guest"],
+    ["guest", "checkup"],
     ["engine", "answers"],
     ["doors.trust", "doors.frames"],
     ["doors.lobby"],

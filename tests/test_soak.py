@@ -35,6 +35,13 @@ def test_nothing_stays_of_providers_that_come_and_go() -> None:
     assert "left: 0 zombies" in done.stdout
 
 
+def test_an_installation_that_is_killed_leaves_nothing() -> None:
+    command = [sys.executable, "-m", "soak", "--installs", "3"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "killed 3 installations" in done.stdout
+
+
 def said(type: str, id: str = "a", **more: object) -> dict[str, object]:
     return {"type": type, "unique_request_id": id, **more}
 

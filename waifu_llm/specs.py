@@ -46,6 +46,7 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     settings: dict[str, Setting] = {}
     homepage: str = ""
     key_help: str = ""
+    example_model: str = ""
     folder: Path = Path()
 
     @classmethod

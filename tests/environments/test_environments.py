@@ -376,6 +376,7 @@ async def test_a_module_that_is_killed_half_way_leaves_nothing_valid(
     await soon(gate.waiting.wait())
     other.kill()
     await other.wait()
+    await soon(gate.gone.wait())  # its installer too
     assert environments.find(provider()) is None
     python = await soon(environments.ensure(provider(), Heard()))
     assert in_environment(python, "print(1)") == "1"

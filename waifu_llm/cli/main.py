@@ -21,6 +21,7 @@ COMMANDS = {
     "install": "Install providers, before they are first loaded.",
     "upgrade": "Bring installed providers to what they want now.",
     "uninstall": "Remove the environments of providers.",
+    "doctor": "Find out what keeps a provider from working.",
     "prune": "Remove environments that are of no use any more.",
     "logs": "Show what a provider's processes wrote to stderr.",
     "config": "Show the settings that hold, and where each comes from.",

@@ -72,7 +72,7 @@ class Environments:
         if not self._auto_install:
             raise NotInstalled(
                 f"`{spec.name}` is not installed, and `auto_install` is off. "
-                f"Run: waifu-llm install {spec.name}"
+                f"Run `waifu-llm install {spec.name}`."
             )
         await self.install(spec, progress)
         if python := self._use(spec):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable
@@ -81,11 +82,16 @@ Fetched = Callable[[], int]
 
 
 def bytes_below(folders: list[Path]) -> int:
-    return sum(_size(file) for folder in folders for file in folder.rglob("*"))
+    """Files come and go meanwhile."""
+    total = 0
+    for folder in folders:
+        for parent, _, names in os.walk(folder):
+            total += sum(_size(os.path.join(parent, name)) for name in names)
+    return total
 
 
-def _size(file: Path) -> int:
+def _size(file: str) -> int:
     try:
-        return file.stat().st_size if file.is_file() else 0
-    except OSError:  # it was put in place meanwhile
+        return os.lstat(file).st_size
+    except OSError:
         return 0

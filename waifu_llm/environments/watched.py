@@ -7,12 +7,14 @@ holds the other end.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
 from waifu_llm import system
+from waifu_llm.paths import HOST
 
 LOOK_SECONDS = 0.25
 _TAIL = 4_000
@@ -46,7 +48,7 @@ async def _run(
     follow: Callable[[], None],
 ) -> str:
     process = await asyncio.create_subprocess_exec(
-        *command,
+        *_leashed(tree, command),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=output,
         stderr=output,
@@ -63,6 +65,14 @@ async def _run(
         tree.kill()
         await process.wait()
     return f"exit status {status}" if status else ""
+
+
+def _leashed(tree: system.Tree, command: list[str]) -> list[str]:
+    """It ends when we do, however we do: a compiler would go on for minutes."""
+    if options := tree.host_options():
+        shadow = [sys.executable, "-I", "-S", str(HOST / "host_shadow.py")]
+        return [*shadow, *options, *command]
+    return command
 
 
 async def _wait(process: asyncio.subprocess.Process, follow: Callable[[], None]) -> int:

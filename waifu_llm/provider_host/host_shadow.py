@@ -3,6 +3,10 @@
 The end of stdin tells the same, but a library that holds the interpreter keeps Python from acting
 on it, and what the provider started would live on. So a second process, made before anything of
 the provider is here, sleeps until the kernel closes one of two pipes: the core's, or ours.
+
+    python -I -S host_shadow.py --lifeline=N COMMAND…
+
+runs another program with such a shadow: an installer, say.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 
 _CLOSED = 0
 _MORE_THAN_ARE_OPEN = 256
@@ -20,10 +25,13 @@ def cast(lifeline: int) -> None:
     group = os.getpid()
     if os.getpgrp() != group:
         return  # run by hand: these others are not ours to kill
-    ours, _theirs = os.pipe()
+    ours, theirs = os.pipe()
     if os.fork():
         os.close(ours)
-        os.close(lifeline)  # _theirs stays open for as long as this process lives
+        os.close(lifeline)
+        os.set_inheritable(
+            theirs, True
+        )  # open for as long as this process lives, or what it becomes
         return
     try:
         os.setsid()
@@ -46,3 +54,12 @@ def _sleep_until_one_closes(*pipes: int) -> None:
     for each in pipes:
         poll.register(each, _CLOSED)
     poll.poll()
+
+
+def main(option: str, *command: str) -> None:
+    cast(lifeline=int(option.partition("=")[2]))
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
