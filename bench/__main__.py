@@ -17,11 +17,12 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))  # the fake upstreams
 
-from bench import interrupt, memory, start, streams
+from bench import install, interrupt, memory, start, streams
 from bench.module import Row, write_table
 
 MEASUREMENTS = {
     "start": start.measure,
+    "install": install.measure,
     "memory": memory.measure,
     "interrupt": interrupt.measure,
     "streams": streams.measure,
