@@ -22,7 +22,7 @@ LAYERS = [
     ["specs"],
     ["hookspecs", "credentials"],
     ["plugins", "environments", "wire", "generation", "provider_log", "restarts"],
-    ["child", "loads"],
+    ["child", "loads", "locks"],
     ["process"],
     ["guest", "checkup"],
     ["engine", "answers"],

@@ -14,6 +14,7 @@ def test_one_variable_moves_everything(tmp_path):
     assert found.config_file == home / "waifu-llm.toml"
     assert found.token_file == home / "token"
     assert found.drop_in_providers == home / "providers"
+    assert found.locks == home / "locks"
     assert {found.cache, found.run, found.history} == {
         home / "cache",
         home / "run",

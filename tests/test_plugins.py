@@ -228,3 +228,19 @@ def test_an_unknown_provider_is_answered_with_the_known_ones(places):
     places.provider(places.bundled, "a")
     with pytest.raises(InvalidProvider, match=r"no provider `x`\. Available: a, b"):
         places.discover().find("x")
+
+
+def test_a_lock_of_the_operator_s_own_holds_for_whoever_brought_the_provider(places, tmp_path):
+    for place, name in (
+        (places.bundled, "one"),
+        (places.drop_in, "two"),
+        (places.bundled, "three"),
+    ):
+        places.provider(place, name)
+    for name in ("one", "two"):
+        (tmp_path / "locks" / name).mkdir(parents=True)
+        (tmp_path / "locks" / name / "requirements.lock").touch()
+    specs = discover(places.bundled, places.drop_in, locks=tmp_path / "locks").specs
+    own = {name: spec.own_lock for name, spec in specs.items()}
+    assert own == {"one": tmp_path / "locks/one", "two": tmp_path / "locks/two", "three": None}
+    assert all(spec.own_lock is None for spec in places.discover().specs.values())

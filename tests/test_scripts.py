@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from package_index import Index
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "scripts"
@@ -299,6 +300,147 @@ def test_a_measurement_that_is_not_there_is_told():
     done = call("-m", "bench", "start", "dance")
     assert (done.returncode, done.stdout) == (2, "")
     assert "there is no measurement dance" in done.stderr
+
+
+WINDOWS = [f"cp3{minor}-cp3{minor}-win_amd64" for minor in (11, 12, 13)]
+UNIX = "cp311-abi3-manylinux_2_17_x86_64.manylinux_2_17_aarch64.macosx_11_0_universal2"
+
+
+class Providers:
+    """A folder of providers, and what `scripts/lock-providers` does to it."""
+
+    def __init__(self, folder, main, capsys):
+        self.folder, self._main, self._capsys = folder, main, capsys
+
+    def add(self, name, more="", **files):
+        folder = self.folder / name
+        folder.mkdir()
+        declared = f'name = "{name}"\ntitle = "T"\nentry = "provider:P"\n{more}'
+        (folder / "provider.toml").write_text(declared)
+        for kind, text in files.items():
+            (folder / f"{kind}.in").write_text(text)
+        return folder
+
+    def lock(self, *arguments):
+        """The exit status, and what was said."""
+        status = self._main(["--folder", str(self.folder), *arguments])
+        return status, self._capsys.readouterr().out.splitlines()
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    index = Index(tmp_path / "index")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
+    monkeypatch.setenv("WAIFU_LLM_HOME", str(tmp_path / "home"))
+    return index
+
+
+@pytest.fixture
+def providers(scripts, index, tmp_path, capsys):
+    (tmp_path / "providers").mkdir()
+    return Providers(tmp_path / "providers", scripts("_lock_providers").main, capsys)
+
+
+def test_locks_are_made_and_then_right(providers, index):
+    digest = index.wheel("tiny")
+    folder = providers.add("one", requirements="tiny\n")
+    providers.add("two")
+    status, said = providers.lock()
+    assert (status, said[1]) == (0, "two: needs nothing")
+    assert said[0] == "one: requirements.lock is right, tried for 20 kinds of machines"
+    lock = (folder / "requirements.lock").read_bytes()
+    assert lock == f"tiny==1.0 \\\n    --hash=sha256:{digest}\n".encode()
+    assert providers.lock("--check") == (0, said)
+    assert providers.lock("two") == (0, said[1:])
+
+
+def test_checking_says_what_is_not_right_and_changes_nothing(providers, index):
+    index.wheel("tiny")
+    folder = providers.add("one", requirements="tiny\n")
+    said = ["one: requirements.lock: made anew it is with tiny==1.0"]
+    assert providers.lock("--check") == (1, said)
+    assert not (folder / "requirements.lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda lock: lock.replace("tiny==1.0", "tiny==0.9"), "with tiny==1.0, without tiny==0.9"),
+        (lambda lock: lock.replace("sha256:", "sha256:0000")[:-5] + "\n", "with other hashes of"),
+        (lambda lock: lock.partition(" ")[0] + "\n", "no exact version with its hashes: tiny==1.0"),
+        (lambda lock: "--index-url https://e.example\n" + lock, "--index-url https://e.example"),
+    ],
+    ids=["version", "hash", "no hash", "index"],
+)
+def test_checking_sees_a_lock_that_was_changed_by_hand(providers, index, change, words):
+    index.wheel("tiny")
+    file = providers.add("one", requirements="tiny\n") / "requirements.lock"
+    providers.lock()
+    changed = change(file.read_text())
+    file.write_text(changed)
+    status, (said,) = providers.lock("--check")
+    assert status == 1
+    assert words in said
+    assert file.read_text() == changed
+
+
+def test_every_machine_without_a_wheel_is_named_and_the_lock_is_not_written(providers, index):
+    for tag in (*WINDOWS, UNIX):
+        index.wheel("tiny", tag=tag)
+    folder = providers.add("one", requirements="tiny\n")
+    status, (said,) = providers.lock()
+    assert status == 1
+    assert said.startswith("one: requirements.lock: for Windows x86-64, Python 3.14: ")
+    assert "tiny==1.0 has no wheels with a matching" in said
+    assert not (folder / "requirements.lock").exists()
+
+
+def test_versions_change_only_when_an_upgrade_is_asked_for(providers, index):
+    index.wheel("tiny")
+    file = providers.add("one", requirements="tiny\n") / "requirements.lock"
+    providers.lock()
+    index.wheel("tiny", "2.0")
+    assert providers.lock("--check")[0] == 0
+    providers.lock()
+    assert file.read_text().startswith("tiny==1.0 ")
+    providers.lock("--upgrade")
+    assert file.read_text().startswith("tiny==2.0 ")
+
+
+def test_what_must_be_built_has_a_lock_of_its_tools(providers, index):
+    source, tool = index.source("tiny"), index.wheel("maker")
+    needs = {"requirements": "tiny\n", "build": "maker\n"}
+    folder = providers.add("one", 'build = ["tiny"]', **needs)
+    status, said = providers.lock()
+    assert (status, len(said)) == (0, 2)
+    assert source in (folder / "requirements.lock").read_text()
+    assert tool in (folder / "build.lock").read_text()
+
+
+def test_one_that_cannot_be_locked_does_not_keep_the_others_from_it(providers, index):
+    index.wheel("tiny")
+    providers.add("one", "name = ")
+    providers.add("three", requirements="large\n")
+    providers.add("two", requirements="tiny\n")
+    status, (one, three, two) = providers.lock()
+    assert status == 1
+    assert one.startswith("one: In ")
+    assert three.startswith("three: requirements.lock: ")
+    assert "large was not found" in three
+    assert two.startswith("two: requirements.lock is right")
+
+
+def test_lock_providers_tells_what_it_does_instead_of_doing_it(providers, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        providers.lock("--help")
+    assert "usage: scripts/lock-providers" in capsys.readouterr().out
+
+
+def test_a_provider_that_is_not_there_is_told(providers, capsys):
+    with pytest.raises(SystemExit) as ended:
+        providers.lock("one")
+    assert ended.value.code == 2
+    assert "there is no provider one in" in capsys.readouterr().err
 
 
 def test_the_readme_begins_with_how_to_serve_and_how_to_test():

@@ -149,3 +149,66 @@ def test_a_path_is_taken_as_it_is(tmp_path):
     folder = tmp_path / "with space かな"
     folder.mkdir()
     assert read(folder, LEAST).folder == Path(folder).resolve()
+
+
+def test_another_lock_is_the_operator_s_own(folder, tmp_path):
+    spec = read(folder, LEAST)
+    own = tmp_path / "own"
+    assert spec.with_own_lock(own) is spec
+    own.mkdir()
+    (own / "requirements.lock").write_text("tiny==1.0 # かな\n", "utf-8")
+    locked = spec.with_own_lock(own)
+    assert locked.lock_file == own / "requirements.lock"
+    assert locked.lock_text() == "tiny==1.0 # かな\n"
+    assert (locked.lock_hash() == spec.lock_hash(), locked.extra_index) == (False, "")
+
+
+def test_an_index_stands_beside_the_operator_s_own_lock(folder, tmp_path):
+    (tmp_path / "requirements.lock").touch()
+    (tmp_path / "index").write_text("https://index.example/simple\n")
+    spec = read(folder, LEAST)
+    assert spec.with_own_lock(tmp_path).extra_index == "https://index.example/simple"
+    assert spec.extra_index == ""
+
+
+@pytest.mark.parametrize("line", ['own_lock = "/tmp"', "own_lock = {}", 'extra_index = "x"'])
+def test_a_declaration_names_neither_the_operator_s_lock_nor_an_index(folder, line):
+    with pytest.raises(SpecError):
+        read(folder, LEAST + line)
+
+
+BUILD = LEAST + 'build = ["llama-cpp-python"]\n'
+
+
+def test_what_is_built_needs_a_lock_of_the_tools_for_it(folder):
+    with pytest.raises(SpecError, match=r"`build` names what is built.*there is no `build\.lock`"):
+        read(folder, BUILD)
+    (folder / "build.lock").write_text("cmake==4.0\n")
+    spec = read(folder, BUILD)
+    assert spec.build == ("llama-cpp-python",)
+    assert spec.build_lock_file == spec.folder / "build.lock"
+
+
+@pytest.mark.parametrize("name", ["", "-r", "--pre", "a b", "../a", "A"])
+def test_what_is_built_is_named_as_packages_are(folder, name):
+    (folder / "build.lock").touch()
+    with pytest.raises(SpecError, match=r"\$\.build"):
+        read(folder, f'{LEAST}build = ["{name}"]')
+
+
+def test_a_change_of_what_is_built_or_of_its_tools_is_another_lock(folder):
+    (folder / "build.lock").write_text("cmake==4.0\n")
+    hashes = {read(folder, LEAST).lock_hash(), read(folder, BUILD).lock_hash()}
+    hashes.add(read(folder, f'{LEAST}build = ["other"]').lock_hash())
+    (folder / "build.lock").write_text("cmake==4.1\n")
+    hashes.add(read(folder, BUILD).lock_hash())
+    assert len(hashes) == 4
+
+
+def test_an_index_of_the_operator_s_own_brings_what_would_else_be_built(folder, tmp_path):
+    (folder / "build.lock").touch()
+    (tmp_path / "requirements.lock").touch()
+    spec = read(folder, BUILD)
+    assert spec.with_own_lock(tmp_path).build == spec.build
+    (tmp_path / "index").write_text("https://index.example/simple\n")
+    assert spec.with_own_lock(tmp_path).build == ()

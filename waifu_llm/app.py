@@ -61,8 +61,9 @@ class Module:
 
     @functools.cached_property
     def _catalogue(self) -> Catalogue:
+        paths, disabled = self._paths, self._config.disabled_plugins
         found = plugins.discover(
-            bundled_providers(), self._paths.drop_in_providers, self._config.disabled_plugins
+            bundled_providers(), paths.drop_in_providers, disabled, paths.locks
         )
         for name, why in found.broken.items():
             log.warning("plugin %s cannot be used: %s", name, why)

@@ -32,6 +32,11 @@ class Paths:
         return self.home / "providers"
 
     @property
+    def locks(self) -> Path:
+        """The operator's own, a folder for each provider."""
+        return self.home / "locks"
+
+    @property
     def cache(self) -> Path:
         return self.home / "cache"
 

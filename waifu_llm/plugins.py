@@ -39,6 +39,9 @@ class Catalogue:
         """Which plugin brought it: `bundled`, a folder, or a package."""
         return self._brought_by[name]
 
+    def use_own_locks(self, folder: Path) -> None:
+        self.specs = {name: each.with_own_lock(folder / name) for name, each in self.specs.items()}
+
     def find(self, name: str) -> ProviderSpec:
         """The provider of this name.
 
@@ -71,8 +74,10 @@ class FolderPlugin:
         return found
 
 
-def discover(bundled: Path, drop_in: Path, disabled: Collection[str] = ()) -> Catalogue:
-    """Ask every plugin what it brings."""
+def discover(
+    bundled: Path, drop_in: Path, disabled: Collection[str] = (), locks: Path | None = None
+) -> Catalogue:
+    """Ask every plugin what it brings. A lock of the operator's own replaces what it came with."""
     catalogue = Catalogue()
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(hookspecs)
@@ -84,6 +89,8 @@ def discover(bundled: Path, drop_in: Path, disabled: Collection[str] = ()) -> Ca
     for name, plugin in manager.list_name_plugin():
         if plugin is not None:
             _collect(manager, name, catalogue)
+    if locks:
+        catalogue.use_own_locks(locks)
     return catalogue
 
 

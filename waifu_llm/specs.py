@@ -13,12 +13,15 @@ from msgspec import Meta, Struct
 
 from waifu_llm.errors import InvalidProvider
 
+LOCK, INDEX = "requirements.lock", "index"
+
 
 class SpecError(InvalidProvider):
     """A provider folder that declares nothing usable: says which file and what is wrong in it."""
 
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+Package = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Capability = Literal["names", "images", "tools", "response_format"]
 
 
@@ -47,14 +50,32 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     homepage: str = ""
     key_help: str = ""
     example_model: str = ""
+    build: tuple[Package, ...] = ()
     folder: Path = Path()
+    own_lock: Path | None = None
+    """The folder of a lock of the operator's own. A declaration cannot name it: it is no text."""
 
     @classmethod
     def from_folder(cls, folder: Path) -> ProviderSpec:
-        """Read the declaration.
+        """Read the declaration of a provider that can be installed.
 
         Raises:
             SpecError: When there is none, or it cannot be used.
+        """
+        spec = cls.declared(folder)
+        if spec.build and not spec.build_lock_file.is_file():
+            raise SpecError(
+                f"In {folder / 'provider.toml'}: `build` names what is built from source, and "
+                "there is no `build.lock` beside it that names the tools for that."
+            )
+        return spec
+
+    @classmethod
+    def declared(cls, folder: Path) -> ProviderSpec:
+        """Read the declaration alone; its locks may still have to be made.
+
+        Raises:
+            SpecError: As above.
         """
         file = folder / "provider.toml"
         try:
@@ -66,23 +87,40 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise SpecError(f"In {file}: {exc}.") from None
         return msgspec.structs.replace(spec, folder=folder.resolve())
 
+    def with_own_lock(self, folder: Path) -> ProviderSpec:
+        """This provider with the lock that the operator made, if there is one in that folder.
+
+        An index of its own brings wheels of what would else be built: then nothing is.
+        """
+        if not (folder / LOCK).is_file():
+            return self
+        spec = msgspec.structs.replace(self, own_lock=folder)
+        return msgspec.structs.replace(spec, build=()) if spec.extra_index else spec
+
     @property
     def lock_file(self) -> Path:
-        return self.folder / "requirements.lock"
+        return (self.own_lock or self.folder) / LOCK
 
     @property
     def build_lock_file(self) -> Path:
+        """The tools that build what `build` names."""
         return self.folder / "build.lock"
 
-    build: tuple[str, ...] = ()
-    extra_index: str = ""
+    @property
+    def extra_index(self) -> str:
+        """Where the operator's own lock also finds packages. It may hold a password."""
+        file = self.own_lock / INDEX if self.own_lock else None
+        return file.read_text("utf-8").strip() if file and file.is_file() else ""
 
     def lock_text(self) -> str:
         """What is to be installed; a provider without a lock needs nothing."""
         return self.lock_file.read_text("utf-8") if self.lock_file.is_file() else ""
 
     def lock_hash(self) -> str:
-        return hashlib.sha256(self.lock_text().encode()).hexdigest()
+        parts = [self.lock_text()]
+        if self.build:
+            parts += [*self.build, self.build_lock_file.read_text("utf-8")]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def python_fits(self, version: tuple[int, int]) -> bool:
         return version[1] >= int(self.python.rpartition(".")[2])

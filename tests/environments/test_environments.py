@@ -22,7 +22,7 @@ import pytest
 from support import LIMIT
 
 from waifu_llm import environments as environments_module
-from waifu_llm.environments import Environments
+from waifu_llm.environments import Environments, installer
 from waifu_llm.environments.sources import installer_environ
 from waifu_llm.errors import Busy, InstallFailed, NotInstalled
 from waifu_llm.specs import ProviderSpec
@@ -75,14 +75,14 @@ def heard() -> Heard:
 def provider(tmp_path: Path) -> Callable[..., ProviderSpec]:
     """Writes a provider folder, or another version of it."""
 
-    def write(source: str = GOOD, lock: str | None = None, **declared: str) -> ProviderSpec:
+    def write(source: str = GOOD, lock: str | None = None, **declared: Any) -> ProviderSpec:
         folder = tmp_path / "tried"
         folder.mkdir(exist_ok=True)
         (folder / "provider.py").write_text(source, "utf-8")
         if lock is not None:
             (folder / "requirements.lock").write_text(lock, "utf-8")
         fields = {"name": "tried", "title": "Tried", "entry": "provider:Tried", **declared}
-        lines = [f'{name} = "{value}"\n' for name, value in fields.items()]
+        lines = [f"{name} = {json.dumps(value)}\n" for name, value in fields.items()]
         (folder / "provider.toml").write_text("".join(lines), "utf-8")
         return ProviderSpec.from_folder(folder)
 
@@ -100,22 +100,24 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def build_wheel(folder: Path, content: str = "MARK = 1\n", requires: str = "") -> str:
-    """Makes `tiny` 1.0; returns the line of a lock that names it."""
-    info = "tiny-1.0.dist-info"
+def build_wheel(
+    folder: Path, content: str = "MARK = 1\n", requires: str = "", name: str = "tiny"
+) -> str:
+    """Makes version 1.0 of a package; returns the line of a lock that names it."""
+    info = f"{name}-1.0.dist-info"
     needs = f"Requires-Dist: {requires}\n" if requires else ""
     files = {
-        "tiny.py": content,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n{needs}",
+        f"{name}.py": content,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    record = "".join(f"{name},{_record_hash(text)},{len(text)}\n" for name, text in files.items())
+    record = "".join(f"{each},{_record_hash(text)},{len(text)}\n" for each, text in files.items())
     files[f"{info}/RECORD"] = record + f"{info}/RECORD,,\n"
-    wheel = folder / "tiny-1.0-py3-none-any.whl"
+    wheel = folder / f"{name}-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(zipfile.ZipInfo(name), text)
-    return f"tiny==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+        for each, text in files.items():
+            archive.writestr(zipfile.ZipInfo(each), text)
+    return f"{name}==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
 
 
 def _record_hash(text: str) -> str:
@@ -123,11 +125,15 @@ def _record_hash(text: str) -> str:
     return "sha256=" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def build_source(folder: Path, proof: Path) -> str:
-    """Makes `tiny` 1.0 as a source package that leaves a proof when it is built."""
-    backend = 'requires = []\nbuild-backend = "built"\nbackend-path = ["."]\n'
+def build_source(folder: Path, proof: Path, backend: str = "") -> str:
+    """Makes `tiny` 1.0 as a source package, built by what it names, else by itself: then it leaves
+    a proof that it was."""
+    if backend:
+        how = f'requires = ["{backend}"]\nbuild-backend = "{backend}"\n'
+    else:
+        how = 'requires = []\nbuild-backend = "built"\nbackend-path = ["."]\n'
     files = {
-        "pyproject.toml": "[build-system]\n" + backend,
+        "pyproject.toml": "[build-system]\n" + how,
         "built.py": f"open({str(proof)!r}, 'w')\n",
         "PKG-INFO": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
     }
@@ -138,6 +144,46 @@ def build_source(folder: Path, proof: Path) -> str:
             info.size = len(text)
             archive.addfile(info, io.BytesIO(text.encode()))
     return f"tiny==1.0 --hash=sha256:{hashlib.sha256(package.read_bytes()).hexdigest()}\n"
+
+
+BUILDER = """
+import zipfile
+
+def build_wheel(folder, settings=None, metadata=None):
+    name = "tiny-1.0-py3-none-any.whl"
+    info = "tiny-1.0.dist-info"
+    with zipfile.ZipFile(f"{folder}/{name}", "w") as wheel:
+        wheel.writestr("tiny.py", "MARK = 'built'")
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: tiny\\nVersion: 1.0\\n")
+        tags = "Root-Is-Purelib: true\\nTag: py3-none-any\\n"
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\n" + tags)
+        wheel.writestr(f"{info}/RECORD", "")
+    return name
+"""
+
+
+@pytest.fixture(params=["uv", "pip"])
+def tool(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Installs with uv, and where that is not at hand with pip."""
+    if request.param == "pip":
+        monkeypatch.setattr(installer, "uv", lambda: None)
+    elif not installer.uv():
+        pytest.skip("uv is not at hand")
+    return request.param
+
+
+@pytest.fixture
+def built(tmp_path: Path, wheels: Path, provider: Any) -> Callable[..., ProviderSpec]:
+    """A provider that needs `tiny`, which there is as a source only, and `builder` to build it."""
+
+    def write(build_lock: str | None = None) -> ProviderSpec:
+        locked = build_wheel(wheels, BUILDER, name="builder")
+        (tmp_path / "tried").mkdir()
+        (tmp_path / "tried" / "build.lock").write_text(build_lock or locked, "utf-8")
+        lock = build_source(wheels, tmp_path / "proof", backend="builder")
+        return provider(USES_TINY, lock, build=["tiny"])
+
+    return write
 
 
 def in_environment(python: Path, code: str) -> str:
@@ -570,7 +616,7 @@ async def test_a_place_that_cannot_be_written_is_named(provider, tmp_path, cache
 # What is installed
 
 
-async def test_what_the_lock_names_is_installed(environments, provider, wheels, heard):
+async def test_what_the_lock_names_is_installed(tool, environments, provider, wheels, heard):
     spec = provider(USES_TINY, build_wheel(wheels))
     python = await environments.ensure(spec, heard)
     assert in_environment(python, "import tiny; print(tiny.MARK)") == "1"
@@ -584,13 +630,15 @@ async def test_what_another_lock_names_replaces_it(environments, provider, wheel
     assert in_environment(python, "import tiny; print(tiny.MARK)") == "2"
 
 
-async def test_nothing_but_what_the_lock_names_is_installed(environments, provider, wheels, heard):
+async def test_nothing_but_what_the_lock_names_is_installed(
+    tool, environments, provider, wheels, heard
+):
     lock = build_wheel(wheels, requires="another")
     python = await environments.ensure(provider(USES_TINY, lock), heard)
     assert in_environment(python, "import tiny; print(tiny.MARK)") == "1"
 
 
-async def test_a_tampered_wheel_is_refused(environments, provider, wheels, heard):
+async def test_a_tampered_wheel_is_refused(tool, environments, provider, wheels, heard):
     spec = provider(USES_TINY, build_wheel(wheels))
     build_wheel(wheels, "MARK = 'not what was locked'\n")
     with pytest.raises(InstallFailed, match=r"(?is)installer said.*hash"):
@@ -598,7 +646,7 @@ async def test_a_tampered_wheel_is_refused(environments, provider, wheels, heard
     assert environments.find(spec) is None
 
 
-async def test_a_lock_without_hashes_is_refused(environments, provider, wheels, heard):
+async def test_a_lock_without_hashes_is_refused(tool, environments, provider, wheels, heard):
     build_wheel(wheels)
     spec = provider(USES_TINY, "tiny==1.0\n")
     with pytest.raises(InstallFailed, match=r"(?is)installer said.*hash"):
@@ -606,12 +654,37 @@ async def test_a_lock_without_hashes_is_refused(environments, provider, wheels, 
     assert environments.find(spec) is None
 
 
-async def test_nothing_is_built_from_source(environments, provider, wheels, heard, tmp_path):
+async def test_nothing_is_built_from_source(tool, environments, provider, wheels, heard, tmp_path):
     spec = provider(USES_TINY, build_source(wheels, tmp_path / "it was run"))
     with pytest.raises(InstallFailed):
         await environments.ensure(spec, heard)
     assert not (tmp_path / "it was run").exists()
     assert environments.find(spec) is None
+
+
+async def test_what_has_to_be_built_is_built_with_what_is_locked(tool, environments, built, heard):
+    python = await environments.ensure(built(), heard)
+    assert in_environment(python, "import tiny; print(tiny.MARK)") == "built"
+    assert in_environment(python, "import builder; print(builder.__name__)") == "builder"
+
+
+async def test_nothing_is_built_with_what_is_not_locked(tool, environments, built, heard):
+    """The index has the tool, and nobody fetches it from there."""
+    with pytest.raises(InstallFailed, match="builder"):
+        await environments.ensure(built(build_lock="# nothing\n"), heard)
+
+
+async def test_a_folder_of_wheels_is_enough(
+    tool, provider, root, cache, tmp_path, heard, monkeypatch
+):
+    """Whatever the operator's settings say of indexes that cannot be reached."""
+    for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9/simple")
+    folder = tmp_path / "my wheels"
+    folder.mkdir()
+    environments = Environments(root, cache, wheels=folder)
+    python = await environments.ensure(provider(USES_TINY, build_wheel(folder)), heard)
+    assert in_environment(python, "import tiny; print(tiny.MARK)") == "1"
 
 
 async def test_a_failure_shows_what_the_installer_said(environments, provider, wheels, heard):

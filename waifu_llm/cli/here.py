@@ -30,6 +30,6 @@ def look_around() -> Here:
     return Here(
         settings,
         found,
-        plugins.discover(bundled_providers(), drop_in, disabled),
+        plugins.discover(bundled_providers(), drop_in, disabled, found.locks),
         Environments(found.environments, found.cache, wheels=wheels),
     )

@@ -23,6 +23,7 @@ COMMANDS = {
     "uninstall": "Remove the environments of providers.",
     "doctor": "Find out what keeps a provider from working.",
     "prune": "Remove environments that are of no use any more.",
+    "lock": "Lock what a provider installs, for this machine alone.",
     "logs": "Show what a provider's processes wrote to stderr.",
     "config": "Show the settings that hold, and where each comes from.",
     "completion": "Print the shell's completion script.",

@@ -15,7 +15,12 @@ from pathlib import Path
 
 from waifu_llm.backend import Progress
 from waifu_llm.environments.place import interpreter
-from waifu_llm.environments.sources import installer_environ, probe_environ, uv_environ
+from waifu_llm.environments.sources import (
+    installer_environ,
+    probe_environ,
+    uv_environ,
+    with_index,
+)
 from waifu_llm.environments.told import BEGIN, END, Told, bytes_below
 from waifu_llm.environments.watched import Watch, run
 from waifu_llm.errors import InstallFailed
@@ -71,14 +76,15 @@ class Installer:
         """uv says what it does only to those who ask for it all."""
         half_fetched = partial(self._half_fetched, folder)
         told = Told(spec.title, _count(lock), progress, half_fetched)
-        options = [*self._sources(spec), *_built(spec, lock), "-r", str(lock)]
+        options = [*self._only_wheels_here(), *_built(spec, lock), "-r", str(lock)]
         python = str(interpreter(folder))
         if tool := uv():
-            environ = uv_environ(os.environ)
+            environ = with_index(uv_environ(os.environ), "UV_INDEX", spec.extra_index)
             environ["UV_CACHE_DIR"] = str(self._cache / "uv")
             command = [tool, "pip", "install", "--verbose", "--python", python]
         else:
             environ = installer_environ(os.environ)
+            environ = with_index(environ, "PIP_EXTRA_INDEX_URL", spec.extra_index)
             environ["PIP_CACHE_DIR"] = str(self._cache / "pip")
             environ["TMPDIR"] = str(_temporary(folder))
             quiet = ["--no-input", "--disable-pip-version-check"]
@@ -88,11 +94,8 @@ class Installer:
         )
         shutil.rmtree(_temporary(folder), ignore_errors=True)
 
-    def _sources(self, spec: ProviderSpec) -> list[str]:
-        """Where to look, beside what the operator's settings say."""
-        if self._wheels:
-            return ["--no-index", "--find-links", str(self._wheels)]
-        return ["--extra-index-url", spec.extra_index] if spec.extra_index else []
+    def _only_wheels_here(self) -> list[str]:
+        return ["--no-index", "--find-links", str(self._wheels)] if self._wheels else []
 
     def _half_fetched(self, folder: Path) -> int:
         return bytes_below([*(self._cache / "uv").glob(".tmp*"), folder / "tmp"])

@@ -57,6 +57,11 @@ def uv_environ(environ: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
+def with_index(environ: Mapping[str, str], name: str, index: str) -> dict[str, str]:
+    """One index more. Not as an argument: those are for all to see, and it may hold a password."""
+    return {**environ, name: f"{index} {environ.get(name, '')}".strip()} if index else {**environ}
+
+
 def _uv_was_told(environ: Mapping[str, str]) -> bool:
     if any(name.startswith("UV_") and name in _KEPT for name in environ):
         return True

@@ -1,0 +1,2 @@
+@py -3 "%~dp0lock-providers" %*
+@exit /b %ERRORLEVEL%
