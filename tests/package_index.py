@@ -45,16 +45,21 @@ class Index:
                 archive.writestr(zipfile.ZipInfo(path), text)
         return self._list(name, file)
 
-    def source(self, name: str, version: str = "1.0", requires: Sequence[str] = ()) -> str:
-        """Add a package that has to be built, and says beforehand what it requires."""
+    def source(self, name: str, requires: Sequence[str] = (), maker: str | None = None) -> str:
+        """Add a package that has to be built; its hash.
+
+        What it requires it says beforehand, unless its maker, another package, has to be asked.
+        """
+        backend = f'requires = ["{maker}"]\nbuild-backend = "{maker}"\n' if maker else ""
+        metadata = _metadata(name, "1.0", requires)
         files = {
-            "PKG-INFO": _metadata(name, version, requires),
-            "pyproject.toml": '[build-system]\nrequires = ["nobody-locked-this"]\n',
+            "PKG-INFO": metadata.replace("2.2", "2.1", 1) if maker else metadata,
+            "pyproject.toml": f"[build-system]\n{backend or 'requires = []'}\n",
         }
-        file = self._place(name, f"{name}-{version}.tar.gz")
+        file = self._place(name, f"{name}-1.0.tar.gz")
         with tarfile.open(file, "w:gz") as archive:
             for path, text in files.items():
-                member = tarfile.TarInfo(f"{name}-{version}/{path}")
+                member = tarfile.TarInfo(f"{name}-1.0/{path}")
                 member.size = len(text)
                 archive.addfile(member, io.BytesIO(text.encode()))
         return self._list(name, file)

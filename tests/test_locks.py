@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from package_index import Index
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from waifu_llm import locks
 from waifu_llm.locks import Locker, LockError, Recipe, Target, difference, read, recipes, targets
@@ -126,6 +127,14 @@ def test_what_is_to_be_built_is_locked_as_its_source(locker, index, recipe):
     assert lock == line("small==1.0", small) + line("tiny==1.0", source)
     assert locker.try_dry(lock, ["tiny"], WINDOWS) == ""
     assert "tiny==1.0 has no usable wheels" in locker.try_dry(lock, [], WINDOWS)
+
+
+def test_nothing_that_nobody_locked_runs_to_build_it(locker, index, recipe, tmp_path):
+    index.wheel("maker", content=f"open({str(tmp_path / 'it was run')!r}, 'w')\n")
+    index.source("tiny", maker="maker")
+    with pytest.raises(LockError, match="No module named 'maker'"):
+        universal(locker, recipe("tiny", "tiny"))
+    assert not (tmp_path / "it was run").exists()
 
 
 def test_a_file_that_no_index_has_cannot_be_locked(locker, index, recipe):
@@ -309,7 +318,7 @@ def test_a_bundled_lock_has_what_its_requirements_want(spec):
         for text in recipe.wanted.read_text("utf-8").splitlines():
             if text and not text.startswith("#"):
                 wanted = Requirement(text)
-                (exact,) = versions[wanted.name]
+                (exact,) = versions[canonicalize_name(wanted.name)]
                 assert exact.version in wanted.specifier, text
 
 

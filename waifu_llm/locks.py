@@ -195,8 +195,7 @@ class Locker:
 
 
 def keep_own(folder: Path, lock: str, index: str) -> None:
-    """Keep a lock of the operator's own, and the index that it may need. That one first: a lock
-    without it would hold, and could not be installed."""
+    """Keep a lock of the operator's own. First the index, which it cannot be installed without."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if index:
         _write_private(folder / INDEX, f"{index}\n")
