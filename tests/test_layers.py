@@ -14,6 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "waifu_llm"
 HOST = PACKAGE / "provider_host"
+ELSEWHERE = {"provider_host", "newcomer", "bundled_providers"}
+"""Folders that run in a provider's process."""
 
 LAYERS = [
     ["version", "errors", "paths", "redaction", "gathered", "system"],
@@ -21,11 +23,11 @@ LAYERS = [
     ["protocol", "config", "backend", "names"],
     ["specs"],
     ["hookspecs", "credentials"],
-    ["plugins", "environments", "wire", "generation", "provider_log", "restarts"],
+    ["plugins", "scaffold", "environments", "wire", "generation", "provider_log", "restarts"],
     ["child", "loads", "locks"],
     ["process"],
-    ["guest", "checkup"],
-    ["engine", "answers"],
+    ["guest", "trial", "checkup"],
+    ["engine", "answers", "conformance"],
     ["doors.trust", "doors.frames"],
     ["doors.lobby"],
     ["doors.websocket"],
@@ -49,7 +51,7 @@ def module_name(file):
 CORE = {
     module_name(file): file
     for file in sorted(PACKAGE.rglob("*.py"))
-    if not file.is_relative_to(HOST) and "bundled_providers" not in file.parts
+    if file.relative_to(PACKAGE).parts[0] not in ELSEWHERE
 }
 HOST_FILES = sorted(HOST.rglob("*.py"))
 

@@ -160,6 +160,8 @@ def test_the_wheel_holds_what_runs_and_nothing_else(wheel):
         "waifu_llm/py.typed",
         "waifu_llm/bundled_providers/echo/provider.toml",
         "waifu_llm/bundled_providers/echo/provider.py",
+        "waifu_llm/newcomer/provider.toml",
+        "waifu_llm/newcomer/README.md",
     } <= names
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "waifu_llm").rglob("*.py")}
     assert modules <= names

@@ -153,6 +153,14 @@ def test_a_broken_folder_costs_only_itself_and_is_named(places):
             """,
             "int",
         ),
+        ("", "`@hookimpl`"),
+        (
+            """
+            def waifu_llm_providers():
+                return []
+            """,
+            "`@hookimpl`",
+        ),
     ],
     ids=[
         "import",
@@ -164,6 +172,8 @@ def test_a_broken_folder_costs_only_itself_and_is_named(places):
         "hook exits",
         "no spec",
         "no list",
+        "no function",
+        "no mark",
     ],
 )
 def test_a_broken_package_costs_only_itself_and_is_named(places, code, words):
@@ -177,7 +187,14 @@ def test_a_broken_package_costs_only_itself_and_is_named(places, code, words):
 
 
 def test_a_package_that_brings_no_provider_is_no_fault(places):
-    places.package("quiet", "")
+    code = """
+        from waifu_llm import hookimpl
+
+        @hookimpl
+        def waifu_llm_providers():
+            return []
+        """
+    places.package("quiet", code)
     assert places.discover().broken == {}
 
 

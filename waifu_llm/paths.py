@@ -10,6 +10,8 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parent
 HOST = _PACKAGE / "provider_host"
 """The folder that runs inside a provider's environment."""
+TEMPLATE = _PACKAGE / "newcomer"
+"""A provider that waits for its name."""
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,19 @@ def _load_packages(manager: pluggy.PluginManager, catalogue: Catalogue) -> None:
             manager.load_setuptools_entrypoints(PROJECT, entry.name)
         except (Exception, SystemExit) as exc:  # a stranger's module may raise anything
             catalogue.broken[entry.name] = f"The plugin does not import: {exc!r}."
+        else:
+            _see_that_it_says_something(manager, entry.name, catalogue)
+
+
+def _see_that_it_says_something(
+    manager: pluggy.PluginManager, name: str, catalogue: Catalogue
+) -> None:
+    """A forgotten decorator, or an entry point to the wrong module, looks like a plugin."""
+    plugin = manager.get_plugin(name)
+    if plugin is not None and not manager.get_hookcallers(plugin):
+        catalogue.broken[name] = (
+            "The plugin has no function `waifu_llm_providers` that is marked with `@hookimpl`."
+        )
 
 
 def _collect(manager: pluggy.PluginManager, name: str, catalogue: Catalogue) -> None:

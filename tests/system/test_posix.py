@@ -44,6 +44,28 @@ def test_a_tree_ends_with_its_branches(how, number):
     tree.let_go()
 
 
+def test_a_tree_is_inhabited_as_long_as_one_of_it_runs():
+    tree = Tree()
+    assert not tree.inhabited()
+    process = run(tree, WITH_A_CHILD.replace("child.wait()", "raise SystemExit"))
+    process.stdout.readline()
+    assert process.wait(LIMIT) == 0
+    assert tree.inhabited()
+    tree.kill()
+    assert process.stdout.read() == ""
+    process.stdout.close()
+    tree.let_go()
+
+
+def test_a_tree_whose_process_ended_alone_is_empty():
+    tree = Tree()
+    process = run(tree, "")
+    assert process.wait(LIMIT) == 0
+    assert not tree.inhabited()
+    process.stdout.close()
+    tree.let_go()
+
+
 def test_a_tree_that_was_never_started_signals_nobody():
     tree = Tree()
     tree.terminate()

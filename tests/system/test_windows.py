@@ -7,7 +7,7 @@ import ctypes
 import pytest
 
 from waifu_llm.system import windows
-from waifu_llm.system.windows import JobLimits, Memory, Tree
+from waifu_llm.system.windows import JobAccounts, JobLimits, Memory, Tree
 
 
 class Kernel:
@@ -41,6 +41,18 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 def test_the_structures_are_as_large_as_the_kernel_expects():
     assert (ctypes.sizeof(JobLimits), ctypes.sizeof(Memory)) == (144, 72)
     assert JobLimits.flags.offset == 16
+    assert (ctypes.sizeof(JobAccounts), JobAccounts.active.offset) == (48, 40)
+
+
+@pytest.mark.parametrize("active", [0, 2])
+def test_a_job_tells_whether_anything_in_it_runs(kernel, active):
+    def tell(job, kind, accounts, size, _):
+        assert (job, kind, size) == (7, 1, 48)
+        accounts._obj.active = active
+        return 1
+
+    kernel.answers["QueryInformationJobObject"] = tell
+    assert Tree().inhabited() is (active > 0)
 
 
 def test_a_tree_is_a_job_that_ends_with_its_last_handle(kernel):

@@ -20,8 +20,8 @@ def program() -> str:
         return NAME
     script = Path(sys.executable).with_name(f"{NAME}.exe" if os.name == "nt" else NAME)
     if script.is_file():
-        return _quoted(_from_here(script))
-    return f"{_quoted(sys.executable)} -m waifu_llm"
+        return quoted(_from_here(script))
+    return f"{quoted(sys.executable)} -m waifu_llm"
 
 
 def advised(text: str) -> str:
@@ -39,5 +39,6 @@ def _from_here(file: Path) -> str:
     return min(relative, str(file), key=len)
 
 
-def _quoted(path: str) -> str:
+def quoted(path: str) -> str:
+    """As the shell of this system takes it."""
     return subprocess.list2cmdline([path]) if os.name == "nt" else shlex.quote(path)

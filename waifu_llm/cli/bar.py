@@ -31,8 +31,7 @@ class Bar:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._shown:
-            click.echo("\r\x1b[K", nl=False, err=True)
+        self.clear()
 
     def __call__(self, phase: str, fraction: float, message: str) -> None:
         text = harmless(message).replace("\n", " ")
@@ -41,6 +40,11 @@ class Bar:
         elif phase != self._phase:
             click.echo(f"{self._name}: {text}", err=True)
         self._phase = phase
+
+    def clear(self) -> None:
+        if self._shown:
+            click.echo("\r\x1b[K", nl=False, err=True)
+        self._shown = False
 
     def _draw(self, fraction: float, text: str) -> None:
         done = round(_WIDTH * fraction)

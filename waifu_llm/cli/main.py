@@ -24,6 +24,8 @@ COMMANDS = {
     "doctor": "Find out what keeps a provider from working.",
     "prune": "Remove environments that are of no use any more.",
     "lock": "Lock what a provider installs, for this machine alone.",
+    "new-provider": "Make a provider of your own, ready to be changed.",
+    "check-provider": "Check a provider's folder with real processes.",
     "logs": "Show what a provider's processes wrote to stderr.",
     "config": "Show the settings that hold, and where each comes from.",
     "completion": "Print the shell's completion script.",
@@ -39,7 +41,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"waifu_llm.cli.{cmd_name}")
+        module = importlib.import_module(f"waifu_llm.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 

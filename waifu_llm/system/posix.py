@@ -43,6 +43,16 @@ class Tree:
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
 
+    def inhabited(self) -> bool:
+        """Whether anything of it is left."""
+        if self._pid is None:
+            return False
+        try:
+            os.killpg(self._pid, 0)
+        except (ProcessLookupError, PermissionError):  # macOS: it ended, and is not buried yet
+            return False
+        return True
+
     def let_go(self) -> None:
         """It is over, or was never started."""
         if self._pid is None:

@@ -10,7 +10,7 @@ _NEW_GROUP_NO_WINDOW = 0x00000200 | 0x08000000
 _QUERY_LIMITED = 0x1000
 _SET_QUOTA_AND_TERMINATE = 0x0100 | 0x0001
 _STILL_ACTIVE = 259
-_EXTENDED_LIMITS = 9
+_ACCOUNTING, _EXTENDED_LIMITS = 1, 9
 _KILL_ON_JOB_CLOSE = 0x2000
 
 log = logging.getLogger("waifu_llm.windows")
@@ -28,6 +28,15 @@ class JobLimits(ctypes.Structure):
         ("classes", ctypes.c_uint32 * 2),
         ("io_counters", ctypes.c_uint64 * 6),
         ("memory", ctypes.c_size_t * 4),
+    ]
+
+
+class JobAccounts(ctypes.Structure):
+    """JOBOBJECT_BASIC_ACCOUNTING_INFORMATION"""
+
+    _fields_ = [
+        ("times", ctypes.c_int64 * 4),
+        *((name, ctypes.c_uint32) for name in ("faults", "total", "active", "terminated")),
     ]
 
 
@@ -67,6 +76,14 @@ class Tree:
 
     def kill(self) -> None:
         _kernel().TerminateJobObject(self._job, 1)
+
+    def inhabited(self) -> bool:
+        """Whether anything of it is left."""
+        accounts = JobAccounts()
+        told = _kernel().QueryInformationJobObject(
+            self._job, _ACCOUNTING, ctypes.byref(accounts), ctypes.sizeof(accounts), None
+        )
+        return bool(told and accounts.active)
 
     def let_go(self) -> None:
         """It is over, or was never started."""
@@ -120,6 +137,9 @@ def _kernel() -> Any:
     handle = ctypes.c_void_p
     kernel.CreateJobObjectW.restype = kernel.OpenProcess.restype = handle
     kernel.CreateJobObjectW.argtypes = [handle, ctypes.c_wchar_p]
+    kernel.QueryInformationJobObject.argtypes = [
+        handle, ctypes.c_int, handle, ctypes.c_uint32, handle,
+    ]  # fmt: skip
     kernel.OpenProcess.argtypes = [ctypes.c_uint32, ctypes.c_int, ctypes.c_uint32]
     kernel.AssignProcessToJobObject.argtypes = [handle, handle]
     kernel.TerminateJobObject.argtypes = [handle, ctypes.c_uint32]
