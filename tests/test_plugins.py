@@ -261,3 +261,75 @@ def test_a_lock_of_the_operator_s_own_holds_for_whoever_brought_the_provider(pla
     own = {name: spec.own_lock for name, spec in specs.items()}
     assert own == {"one": tmp_path / "locks/one", "two": tmp_path / "locks/two", "three": None}
     assert all(spec.own_lock is None for spec in places.discover().specs.values())
+
+
+BASE = """
+name = "base"
+title = "Base"
+entry = "provider:P"
+kind = "local"
+capabilities = ["names", "tools"]
+[dialect]
+length_field = "max_tokens"
+takes_stop = true
+[settings.api_key]
+secret = true
+"""
+VENDOR = """
+name = "vendor"
+title = "Vendor"
+extends = "base"
+capabilities = ["names"]
+[dialect]
+takes_stop = false
+[settings.token]
+secret = true
+"""
+
+
+def test_an_extension_is_what_it_extends_but_for_what_it_declares_itself(places):
+    base = places.provider(places.bundled, "base", BASE)
+    places.provider(places.drop_in, "vendor", VENDOR)
+    spec = places.discover().find("vendor")
+    assert (spec.name, spec.title, spec.entry, spec.kind) == (
+        "vendor", "Vendor", "provider:P", "local",
+    )  # fmt: skip
+    assert (spec.capabilities, set(spec.settings)) == ({"names"}, {"token"})
+    assert spec.dialect == {"length_field": "max_tokens", "takes_stop": False}
+    assert (spec.installs_as, spec.home, spec.code) == ("base", base, (base,))
+    assert spec.folder == places.drop_in / "vendor"
+
+
+def test_an_extension_with_code_of_its_own_has_both_folders(places):
+    base = places.provider(places.bundled, "base", BASE)
+    vendor = places.provider(places.bundled, "vendor", VENDOR.replace("[d", 'entry = "v:V"\n[d', 1))
+    spec = places.discover().find("vendor")
+    assert (spec.entry, spec.code, spec.home) == ("v:V", (vendor, base), base)
+
+
+def test_an_extension_of_an_extension_shares_the_first_one_s_environment(places):
+    places.provider(places.bundled, "base", BASE)
+    places.provider(places.bundled, "vendor", VENDOR)
+    third = 'name = "a-third"\ntitle = "Third"\nextends = "vendor"'
+    places.provider(places.bundled, "a-third", third)
+    spec = places.discover().find("a-third")
+    assert (spec.installs_as, spec.dialect["length_field"]) == ("base", "max_tokens")
+
+
+def test_an_extension_of_nothing_and_a_circle_are_named(places):
+    places.provider(places.bundled, "vendor", VENDOR)
+    places.provider(places.bundled, "one", 'name = "one"\ntitle = "1"\nextends = "two"')
+    places.provider(places.bundled, "two", 'name = "two"\ntitle = "2"\nextends = "one"')
+    found = places.discover()
+    assert found.specs == {}
+    assert "It extends `base`, which cannot be used." in found.broken["vendor"]
+    assert {"one", "two"} <= found.broken.keys()
+
+
+def test_an_operator_s_own_lock_holds_for_whoever_shares_the_environment(places, tmp_path):
+    places.provider(places.bundled, "base", BASE)
+    places.provider(places.bundled, "vendor", VENDOR)
+    (tmp_path / "locks" / "base").mkdir(parents=True)
+    (tmp_path / "locks" / "base" / "requirements.lock").touch()
+    found = discover(places.bundled, places.drop_in, locks=tmp_path / "locks")
+    assert found.find("vendor").own_lock == tmp_path / "locks" / "base"

@@ -13,6 +13,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import msgspec
 import pytest
 from support import LIMIT
 
@@ -143,9 +144,15 @@ async def start(tmp_path: Path) -> AsyncIterator[Callable[..., object]]:
     running: list[ProviderProcess] = []
 
     async def start(
-        provider: str | Path, *, secrets: Sequence[str] = (), **patience: float
+        provider: str | Path,
+        *,
+        secrets: Sequence[str] = (),
+        beside: Path | None = None,
+        **patience: float,
     ) -> ProviderProcess:
         spec = ProviderSpec.from_folder(HERE / "fake_providers" / provider)
+        if beside:
+            spec = msgspec.structs.replace(spec, code=(*spec.code, beside))
         log_file = LogFile(tmp_path / "logs" / f"{spec.name}.log")
         patience = {"obey": LIMIT, **patience}
         process = ProviderProcess(spec, log_file, Redactor(secrets), Patience(**patience))
@@ -1200,6 +1207,35 @@ async def test_the_last_words_of_a_crash_do_not_quote_a_key(start, provider):
     with pytest.raises(ProviderCrashed, match=r"the key is \*\*\*") as caught:
         await sink.end()
     assert KEY not in str(caught.value) + caught.value.message
+
+
+async def test_embeddings_and_pulls_come_back_to_who_asked(start, provider):
+    tried = """
+        from waifu_provider import Embeddings
+        class Tried(Provider):
+            def embed(self, model_id, texts):
+                return Embeddings([[1.0, float(len(text))] for text in texts])
+            async def pull(self, model_id, progress):
+                progress(0.5, model_id)
+    """
+    process, heard = await start(provider(tried)), []
+    assert (await process.embed("m", ["a", "bb"])).vectors == [[1.0, 1.0], [1.0, 2.0]]
+    await process.pull("m", lambda *told: heard.append(told))
+    assert heard == [("pull", 0.5, "m")]
+
+
+async def test_code_beside_its_own_can_be_imported(start, tmp_path):
+    """An extension's own folder comes first, and that of what it extends is there too."""
+    for name, code in (
+        ("base", "NAME = 'shared'"),
+        ("own", "import shared\nfrom waifu_provider import Provider\n"
+                "class P(Provider):\n    def models(self):\n        return [shared.NAME]"),
+    ):  # fmt: skip
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ("shared.py" if name == "base" else "own.py")).write_text(code)
+    (tmp_path / "own" / "provider.toml").write_text('name = "own"\ntitle = "O"\nentry = "own:P"')
+    process = await start(tmp_path / "own", beside=tmp_path / "base")
+    assert await process.load({}, None, lambda *_: None) == ["shared"]
 
 
 async def test_progress_does_not_quote_a_key(start, provider):

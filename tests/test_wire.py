@@ -15,7 +15,7 @@ from waifu_llm.wire import (
     Line,
     LineReader,
     LineTooLong,
-    LoadProgress,
+    Progressed,
     ProviderFailure,
     decode_line,
     encode_generate,
@@ -105,7 +105,7 @@ def test_a_line_may_have_32_mebibytes():
         ),
         (
             b'{"id":7,"progress":{"fraction":0.5,"message":"half"}}',
-            Line(7, progress=LoadProgress(0.5, "half")),
+            Line(7, progress=Progressed(0.5, "half")),
         ),
     ],
 )
@@ -149,7 +149,7 @@ def test_a_failure_becomes_the_error_of_its_code():
 
 def test_an_operation_says_only_what_it_must():
     assert encode_operation(3, "ping") == b'{"id":3,"op":"ping"}\n'
-    assert json.loads(encode_operation(4, "load", {"api_key": "k"}, "m")) == {
+    assert json.loads(encode_operation(4, "load", settings={"api_key": "k"}, model_id="m")) == {
         "id": 4,
         "op": "load",
         "settings": {"api_key": "k"},
@@ -165,6 +165,7 @@ def test_a_generation_is_passed_on_whole():
         "id": 5,
         "op": "generate",
         "stream": True,
+        "prompt": None,
         "messages": [
             {
                 "role": "user",

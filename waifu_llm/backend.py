@@ -26,6 +26,8 @@ class Request(Struct, frozen=True):
     messages: list[Message]
     params: Params
     stream: bool
+    prompt: str | None = None
+    """A text to be continued, in place of messages."""
 
 
 class Result(Struct, frozen=True, omit_defaults=True):
@@ -34,6 +36,13 @@ class Result(Struct, frozen=True, omit_defaults=True):
     finish_reason: FinishReason = "stop"
     usage: Usage | None = None
     tool_calls: list[ToolCall] | None = None
+
+
+class Embedded(Struct, frozen=True):
+    """A vector for each text, in their order."""
+
+    vectors: list[list[float]]
+    usage: Usage | None = None
 
 
 class Sink(Protocol):
@@ -76,6 +85,12 @@ class Backend(Protocol):
 
     async def models(self) -> list[str]:
         """The models that can be asked for now."""
+
+    async def embed(self, model_id: str, texts: list[str]) -> Embedded:
+        """Vectors of these texts."""
+
+    async def pull(self, model_id: str, progress: Progress) -> None:
+        """Fetch a model."""
 
     def generate(self, request: Request, sink: Sink) -> Running:
         """Start to answer. Raises nothing: what goes wrong reaches the Sink."""

@@ -23,12 +23,16 @@ class Image(Struct, frozen=True):
     data: str
 
 
-class ToolCall(Struct, frozen=True):
-    """A call that the model asks for; `arguments` is JSON as the model wrote it."""
+class ToolCall(Struct, frozen=True, omit_defaults=True):
+    """A call that the model asks for; `arguments` is JSON as the model wrote it.
+
+    `signature` is the vendor's own, to be sent back with the call as it came.
+    """
 
     id: str
     name: str
     arguments: str
+    signature: str | None = None
 
 
 class Message(Struct, frozen=True, omit_defaults=True):

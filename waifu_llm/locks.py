@@ -77,11 +77,11 @@ def recipes(spec: ProviderSpec) -> list[Recipe]:
     Raises:
         LockError: When it wants something built, and says not with what.
     """
-    wanted, tools = spec.folder / "requirements.in", spec.folder / "build.in"
+    wanted, tools = spec.home / "requirements.in", spec.home / "build.in"
     if spec.build and not tools.is_file():
         raise LockError(f"`{spec.name}` wants something built: its tools should be in {tools}.")
     found = [
-        Recipe(wanted, spec.folder / LOCK, spec.build),
+        Recipe(wanted, spec.home / LOCK, spec.build),
         Recipe(tools, spec.build_lock_file),
     ]
     return [recipe for recipe in found if recipe.wanted.is_file()]

@@ -24,6 +24,7 @@ class Catalogue:
         self.specs: dict[str, ProviderSpec] = {}
         self.broken: dict[str, str] = {}
         self._brought_by: dict[str, str] = {}
+        self._resolved: set[str] = set()
 
     def add(self, spec: ProviderSpec, plugin: str) -> None:
         """Two that bear one name are both refused: which was meant cannot be known."""
@@ -39,8 +40,27 @@ class Catalogue:
         """Which plugin brought it: `bundled`, a folder, or a package."""
         return self._brought_by[name]
 
+    def resolve_extensions(self) -> None:
+        """Put each declaration upon the one that it extends, those before it first."""
+        for name in list(self.specs):
+            self._resolve(name, ())
+
+    def _resolve(self, name: str, waiting: tuple[str, ...]) -> ProviderSpec | None:
+        spec = self.specs.get(name)
+        if spec is None or not spec.extends or name in self._resolved:
+            return spec
+        base = None if name in waiting else self._resolve(spec.extends, (*waiting, name))
+        if base is None:
+            self.specs.pop(name, None)
+            self.broken[name] = f"It extends `{spec.extends}`, which cannot be used."
+            return None
+        self._resolved.add(name)
+        self.specs[name] = spec = spec.over(base)
+        return spec
+
     def use_own_locks(self, folder: Path) -> None:
-        self.specs = {name: each.with_own_lock(folder / name) for name, each in self.specs.items()}
+        own = {name: folder / spec.installs_as for name, spec in self.specs.items()}
+        self.specs = {name: each.with_own_lock(own[name]) for name, each in self.specs.items()}
 
     def find(self, name: str) -> ProviderSpec:
         """The provider of this name.
@@ -89,6 +109,7 @@ def discover(
     for name, plugin in manager.list_name_plugin():
         if plugin is not None:
             _collect(manager, name, catalogue)
+    catalogue.resolve_extensions()
     if locks:
         catalogue.use_own_locks(locks)
     return catalogue

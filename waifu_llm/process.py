@@ -13,13 +13,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from waifu_llm import system, wire
-from waifu_llm.backend import Progress, Request, Settings, Sink
+from waifu_llm.backend import Embedded, Progress, Request, Settings, Sink
 from waifu_llm.child import Child, Patience
 from waifu_llm.errors import Overloaded, ProviderCrashed, Unavailable, Unexpected, WaifuError
 from waifu_llm.paths import HOST
@@ -77,7 +78,7 @@ class ProviderProcess(Child):
         self._redactor = redactor
         self._reader = LineReader()
         self._calls: dict[int, asyncio.Future[wire.Done]] = {}
-        self._progress: dict[int, Progress] = {}
+        self._progress: dict[int, Callable[[float, str], None]] = {}
         self._generations: dict[int, Generating] = {}
         self._next = 0
         self._spoke = False
@@ -93,8 +94,8 @@ class ProviderProcess(Child):
             ProviderCrashed: When it ends before, with what it said.
             Unavailable: When it says nothing in time.
         """
-        host = [str(python), "-I", "-u", "-X", "utf8", str(HOST), str(self.spec.folder)]
-        await self.spawn([*host, self.spec.entry], cwd)
+        host = [str(python), "-I", "-u", "-X", "utf8", str(HOST)]
+        await self.spawn([*host, *self.spec.host_arguments], cwd)
         try:
             async with asyncio.timeout(self._patience.start):
                 await asyncio.shield(self._ready)
@@ -116,14 +117,21 @@ class ProviderProcess(Child):
         return not self._ended.done() and not self._retired
 
     async def load(self, settings: Settings, model_id: str | None, progress: Progress) -> list[str]:
-        done = await self._call("load", settings, model_id, progress)
-        return done.models
+        more = {"settings": settings, "dialect": self.spec.dialect, "model_id": model_id}
+        return (await self._call("load", progress, **more)).models
 
     async def preload(self, model_id: str) -> None:
         await self._call("preload", model_id=model_id)
 
     async def models(self) -> list[str]:
         return (await self._call("models")).models
+
+    async def embed(self, model_id: str, texts: list[str]) -> Embedded:
+        done = await self._call("embed", model_id=model_id, texts=texts)
+        return Embedded(done.embeddings, done.usage)
+
+    async def pull(self, model_id: str, progress: Progress) -> None:
+        await self._call("pull", progress, model_id=model_id)
 
     def generate(self, request: Request, sink: Sink) -> Generating:
         running = Generating(self, self._number(), sink)
@@ -237,7 +245,7 @@ class ProviderProcess(Child):
             self._take_ready(line.ready)
         elif line.progress is not None and (progress := self._progress.get(line.id)):
             told = line.progress
-            progress("load", told.fraction, self._redactor.clean(told.message))
+            progress(told.fraction, self._redactor.clean(told.message))
         elif (call := self._calls.get(line.id)) and not call.done():
             if line.error is not None:
                 call.set_exception(self._clean(line.error.as_error()))
@@ -254,21 +262,15 @@ class ProviderProcess(Child):
 
     # Lines that go
 
-    async def _call(
-        self,
-        op: str,
-        settings: Mapping[str, Any] | None = None,
-        model_id: str | None = None,
-        progress: Progress | None = None,
-    ) -> wire.Done:
+    async def _call(self, op: str, progress: Progress | None = None, **more: Any) -> wire.Done:
         if self._ended.done():
             raise self._crash()
         number = self._number()
         self._calls[number] = call = self._loop.create_future()
         if progress:
-            self._progress[number] = progress
+            self._progress[number] = partial(progress, op)
         try:
-            self.write(wire.encode_operation(number, op, settings, model_id))
+            self.write(wire.encode_operation(number, op, **more))
             self._see_that_it_lives()
             done: wire.Done = await call
             return done

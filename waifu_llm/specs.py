@@ -22,7 +22,23 @@ class SpecError(InvalidProvider):
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 Package = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-Capability = Literal["names", "images", "tools", "response_format"]
+Capability = Literal[
+    "names",
+    "images",
+    "tools",
+    "response_format",
+    "stop_tokens",
+    "top_p",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "reasoning",
+    "prompt",
+    "embeddings",
+    "pull",
+]
+Noted = Literal[Capability, "system", "temperature", "max_output_length"]
 
 
 class Setting(Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,19 +57,31 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     name: Name
     title: str
-    entry: Annotated[str, Meta(pattern=r"^\w+:\w+$")]
+    extends: Annotated[str, Meta(pattern=r"^([a-z0-9][a-z0-9_.-]{0,63})?$")] = ""
+    """The provider whose code, lock and environment it shares; "" where it has its own."""
+    entry: Annotated[str, Meta(pattern=r"^(\w+:\w+)?$")] = ""
     kind: Literal["cloud", "local"] = "cloud"
     python: Annotated[str, Meta(pattern=r"^>=3\.\d+$")] = ">=3.9"
     concurrency: Annotated[int, Meta(ge=1)] | None = None
     capabilities: frozenset[Capability] = frozenset()
+    notes: dict[Noted, str] = {}
+    """What is special about one of them here, for the documents."""
+    dialect: dict[str, Any] = {}
+    """What the code is told of this vendor, where several share the code."""
     settings: dict[str, Setting] = {}
     homepage: str = ""
     key_help: str = ""
     example_model: str = ""
     build: tuple[Package, ...] = ()
+    # What follows is no text, so that no declaration can name it.
     folder: Path = Path()
+    """Where this is declared."""
+    home: Path = Path()
+    """Where the locks lie that it is installed from: of what it extends, where it extends."""
+    code: tuple[Path, ...] = ()
+    """Where its code is looked for."""
     own_lock: Path | None = None
-    """The folder of a lock of the operator's own. A declaration cannot name it: it is no text."""
+    """The folder of a lock of the operator's own."""
 
     @classmethod
     def from_folder(cls, folder: Path) -> ProviderSpec:
@@ -63,6 +91,8 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             SpecError: When there is none, or it cannot be used.
         """
         spec = cls.declared(folder)
+        if not spec.entry and not spec.extends:
+            raise SpecError(f"In {folder / 'provider.toml'}: `entry` or `extends` is needed.")
         if spec.build and not spec.build_lock_file.is_file():
             raise SpecError(
                 f"In {folder / 'provider.toml'}: `build` names what is built from source, and "
@@ -85,7 +115,30 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise SpecError(f"Cannot read {file}: {exc.strerror or exc}.") from None
         except (ValueError, msgspec.ValidationError) as exc:
             raise SpecError(f"In {file}: {exc}.") from None
-        return msgspec.structs.replace(spec, folder=folder.resolve())
+        here = folder.resolve()
+        return msgspec.structs.replace(spec, folder=here, home=here, code=(here,))
+
+    def over(self, base: ProviderSpec) -> ProviderSpec:
+        """This declaration upon the one that it extends: what it leaves out is as it is there."""
+        silent = ProviderSpec(name=self.name, title=self.title)
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        said = {
+            name: value
+            for name, value in values.items()
+            if name in ("name", "title") or value != getattr(silent, name)
+        }
+        said |= {
+            "extends": base.installs_as,
+            "dialect": {**base.dialect, **self.dialect},
+            "home": base.home,
+            "code": (*self.code, *base.code) if self.entry else base.code,
+        }
+        return msgspec.structs.replace(base, **said)
+
+    @property
+    def installs_as(self) -> str:
+        """Whose environment it runs in."""
+        return self.extends or self.name
 
     def with_own_lock(self, folder: Path) -> ProviderSpec:
         """This provider with the lock that the operator made, if there is one in that folder.
@@ -99,18 +152,24 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def lock_file(self) -> Path:
-        return (self.own_lock or self.folder) / LOCK
+        return (self.own_lock or self.home) / LOCK
 
     @property
     def build_lock_file(self) -> Path:
         """The tools that build what `build` names."""
-        return self.folder / "build.lock"
+        return self.home / "build.lock"
 
     @property
     def extra_index(self) -> str:
         """Where the operator's own lock also finds packages. It may hold a password."""
         file = self.own_lock / INDEX if self.own_lock else None
         return file.read_text("utf-8").strip() if file and file.is_file() else ""
+
+    @property
+    def host_arguments(self) -> list[str]:
+        """What the host is told of where the code is."""
+        first, *others = map(str, self.code)
+        return [first, self.entry, *(f"--beside={other}" for other in others)]
 
     def lock_text(self) -> str:
         """What is to be installed; a provider without a lock needs nothing."""

@@ -26,17 +26,18 @@ class ProviderFailure(Struct, frozen=True):
         return from_code(self.code, self.message, self.retry_after_ms)
 
 
-class LoadProgress(Struct, frozen=True):
-    """`progress` of a line."""
+class Progressed(Struct, frozen=True):
+    """`progress` of a line, in a load or a pull."""
 
     fraction: float
     message: str
 
 
 class Done(Result, frozen=True):
-    """`done` of a line; `models` answers `load` and `models`."""
+    """`done` of a line; `models` answers `load` and `models`, `embeddings` answers `embed`."""
 
     models: list[str] = []
+    embeddings: list[list[float]] = []
 
 
 class Line(Struct, gc=False):
@@ -47,7 +48,7 @@ class Line(Struct, gc=False):
     reasoning: str | None = None
     done: Done | None = None
     error: ProviderFailure | None = None
-    progress: LoadProgress | None = None
+    progress: Progressed | None = None
     ready: int | None = None
 
 
@@ -75,7 +76,9 @@ class Operation(Struct, omit_defaults=True):
     id: int
     op: str
     settings: Mapping[str, Any] | None = None
+    dialect: Mapping[str, Any] = {}
     model_id: str | None = None
+    texts: list[str] | None = None
 
 
 class GenerateOperation(Request, frozen=True):
@@ -85,14 +88,13 @@ class GenerateOperation(Request, frozen=True):
     op: str = "generate"
 
 
-def encode_operation(
-    number: int, op: str, settings: Mapping[str, Any] | None = None, model_id: str | None = None
-) -> bytes:
-    return _encode(Operation(number, op, settings, model_id)) + b"\n"
+def encode_operation(number: int, op: str, **more: Any) -> bytes:
+    return _encode(Operation(number, op, **more)) + b"\n"
 
 
 def encode_generate(number: int, request: Request) -> bytes:
-    whole = GenerateOperation(request.messages, request.params, request.stream, number)
+    fields = request.messages, request.params, request.stream, request.prompt
+    whole = GenerateOperation(*fields, number)
     return _encode(whole) + b"\n"
 
 

@@ -318,6 +318,50 @@ def test_a_load_says_how_far_it_is_from_a_thread_too(start):
     ]
 
 
+def test_a_pull_says_how_far_it_is_and_an_embedding_what_it_counted(start):
+    host = start("""
+        from waifu_provider import Embeddings
+        class Tried(Provider):
+            def pull(self, model_id, progress):
+                progress(0.5, "Half of " + model_id)
+            async def embed(self, model_id, texts):
+                return Embeddings([[float(len(text))] for text in texts], input_tokens=3)
+    """)
+    assert host.ask("pull", model_id="m") == [
+        {"id": 1, "progress": {"fraction": 0.5, "message": "Half of m"}},
+        {"id": 1, "done": {}},
+    ]
+    done = {"embeddings": [[1.0], [2.0]], "usage": {"input_tokens": 3}}
+    assert host.ask("embed", model_id="m", texts=["a", "bb"]) == [{"id": 1, "done": done}]
+
+
+@pytest.mark.parametrize("op", ["pull", "embed"])
+def test_what_a_provider_does_not_offer_is_unsupported(start, op):
+    host = start("class Tried(Provider): pass")
+    assert host.ask(op, model_id="m", texts=[])[-1]["error"]["code"] == "UNSUPPORTED"
+
+
+def test_the_dialect_is_there_before_the_load(start):
+    host = start("""
+        class Tried(Provider):
+            def load(self, settings):
+                self.known = [self.dialect["word"]]
+            def models(self):
+                return self.known
+    """)
+    assert host.ask("load", dialect={"word": "hi"})[-1]["done"]["models"] == ["hi"]
+
+
+def test_a_signature_stands_beside_its_call(start):
+    host = start("""
+        class Tried(Provider):
+            async def generate(self, request):
+                yield ToolCall("1", "wave", "{}", signature="opaque")
+    """)
+    call = {"id": "1", "name": "wave", "arguments": "{}", "signature": "opaque"}
+    assert host.generate()[-1]["done"]["tool_calls"] == [call]
+
+
 def test_a_request_has_what_the_client_sent_and_none_for_the_rest(start):
     host = start("""
         class Tried(Provider):

@@ -61,7 +61,7 @@ async def _loaded() -> set[str] | None:
 def _row(
     here: Here, spec: ProviderSpec, known: list[Installed], loaded: set[str] | None
 ) -> dict[str, Any]:
-    environments = [each for each in known if each.provider == spec.name]
+    environments = [each for each in known if each.provider == spec.installs_as]
     used = [each.last_used for each in environments if each.last_used]
     return {
         "name": spec.name,
@@ -82,7 +82,7 @@ def _row(
 def versions_of(spec: ProviderSpec) -> dict[str, str]:
     """The locked versions of what the provider itself asks for."""
     pinned = dict(_PINNED.findall(spec.lock_text()))
-    file = spec.folder / "requirements.in"
+    file = spec.home / "requirements.in"
     wanted = _WANTED.findall(file.read_text("utf-8")) if file.is_file() else list(pinned)
     return {name: pinned[name] for name in wanted if name in pinned}
 

@@ -61,7 +61,7 @@ def command(name: str, extra_index: str | None, upgrade: bool, remove: bool) -> 
     if remove and (extra_index or upgrade):
         raise click.UsageError("--remove goes alone.")
     spec, found = _catalogue().find(name), paths.find()
-    own = found.locks / spec.name
+    own = found.locks / spec.installs_as
     if remove:
         _remove(spec, own)
     else:
@@ -83,7 +83,7 @@ def _catalogue() -> Catalogue:
 def _make(
     spec: ProviderSpec, own: Path, cache: Path, extra_index: str | None, upgrade: bool
 ) -> None:
-    wanted = spec.folder / "requirements.in"
+    wanted = spec.home / "requirements.in"
     if not wanted.is_file():
         raise LockError(f"`{spec.name}` has no requirements.in that says what it wants to install.")
     if not spec.python_fits(sys.version_info[:2]):

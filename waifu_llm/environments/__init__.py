@@ -56,7 +56,7 @@ class Environments:
 
     def find(self, spec: ProviderSpec) -> Path | None:
         """The interpreter of a valid environment, if there is one."""
-        folder = Place(self._root, spec.name).valid(stamp_of(spec))
+        folder = Place(self._root, spec.installs_as).valid(stamp_of(spec))
         return interpreter(folder) if folder else None
 
     async def ensure(self, spec: ProviderSpec, progress: Progress) -> Path:
@@ -86,14 +86,15 @@ class Environments:
         Raises:
             InstallFailed: When it cannot be made; says what the installer said.
         """
-        making = self._makings.get(spec.name)
+        making = self._makings.get(spec.installs_as)
         if making is None or making.is_over:
-            self._makings[spec.name] = making = Making(lambda tell: self._install(spec, tell))
+            making = Making(lambda tell: self._install(spec, tell))
+            self._makings[spec.installs_as] = making
         await making.wait(progress)
 
     def _use(self, spec: ProviderSpec) -> Path | None:
         """Whoever removes it looks for holders first; so we hold it first, then look again."""
-        found, stamp = Place(self._root, spec.name), stamp_of(spec)
+        found, stamp = Place(self._root, spec.installs_as), stamp_of(spec)
         folder = found.valid(stamp)
         if folder and folder not in self._held:
             with suppress(OSError):  # of another user: it is not ours to remove either
@@ -101,7 +102,7 @@ class Environments:
         return interpreter(folder) if folder and found.valid(stamp) == folder else None
 
     async def _install(self, spec: ProviderSpec, tell: Progress) -> None:
-        found, stamp = Place(self._root, spec.name), stamp_of(spec)
+        found, stamp = Place(self._root, spec.installs_as), stamp_of(spec)
         waiting = f"Waiting: another program installs {spec.title}."
         try:
             async with found.locked(lambda: tell("environment", 0.0, waiting)):

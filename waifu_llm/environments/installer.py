@@ -55,7 +55,7 @@ class Installer:
         """Import the provider: that proves that all it needs is there."""
         progress("probe", END, f"Trying {spec.title}.")
         python = str(interpreter(folder))
-        host = [python, "-I", "-X", "utf8", str(HOST), str(spec.folder), spec.entry]
+        host = [python, "-I", "-X", "utf8", str(HOST), *spec.host_arguments]
         failure, said = await run([*host, "--probe"], probe_environ(os.environ), PROBE_SECONDS)
         if failure:
             raise InstallFailed(

@@ -1,8 +1,10 @@
 """Runs one provider, and is its contract with the core.
 
-    python -I -u -X utf8 <this folder> <provider folder> <module:Class> [--probe | --lifeline=N]
+    python -I -u -X utf8 <this folder> <provider folder> <module:Class> [--beside=FOLDER]…
+        [--probe | --lifeline=N]
 
-Lines in:   {"id":7,"op":"load"|"preload"|"models"|"generate"|"interrupt"|"ping"|"unload",…}
+Lines in:   {"id":7,"op":"load"|"preload"|"models"|"generate"|"embed"|"pull"|"unload",…}
+            {"id":7,"op":"interrupt"|"ping"}
 Lines out:  {"ready":1,…} once, then for each id any number of
             {"id":7,"chunk":"…"}, {"id":7,"reasoning":"…"}, {"id":7,"progress":{…}}
             and exactly one {"id":7,"done":{…}} or {"id":7,"error":{"code":"…","message":"…"}}.
@@ -10,6 +12,7 @@ Lines out:  {"ready":1,…} once, then for each id any number of
 Exit:       0 when stdin ends, 3 when the provider does not import (why is on stderr).
 
 `--probe` imports the provider and exits: it proves that an environment has all that is needed.
+`--beside` is a folder with more code: of the provider that this one extends.
 `--lifeline` is the number of a pipe that closes when the core ends, however it does.
 
 Standard library only, and nothing of the core: this runs in a stranger's environment.
@@ -34,17 +37,22 @@ IMPORT_FAILED = 3
 
 
 def main(folder: str, entry: str, *options: str) -> int:
+    folders = [folder, *values_of("--beside", options)]
     if "--probe" in options:
-        return 0 if import_provider(folder, entry) else IMPORT_FAILED
+        return 0 if import_provider(folders, entry) else IMPORT_FAILED
     source, target = claim()
     keep_memory_private()
-    for option in options:
-        host_shadow.cast(lifeline=int(option.partition("=")[2]))
-    provider = import_provider(folder, entry)
+    for lifeline in values_of("--lifeline", options):
+        host_shadow.cast(lifeline=int(lifeline))
+    provider = import_provider(folders, entry)
     if provider is None:
         return IMPORT_FAILED
     provider.run(serve(provider, source, target))
     return 0
+
+
+def values_of(name: str, options: tuple[str, ...]) -> list[str]:
+    return [option[len(name) + 1 :] for option in options if option.startswith(f"{name}=")]
 
 
 def keep_memory_private() -> None:
@@ -56,9 +64,9 @@ def keep_memory_private() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def import_provider(folder: str, entry: str) -> Provider | None:
-    """Our own folder leaves the path, the provider's comes last: neither hides a library."""
-    sys.path[:] = [*sys.path[1:], folder]
+def import_provider(folders: list[str], entry: str) -> Provider | None:
+    """Our own folder leaves the path, the provider's come last: neither hides a library."""
+    sys.path[:] = [*sys.path[1:], *folders]
     module, _, name = entry.partition(":")
     try:
         provider: Provider = getattr(importlib.import_module(module), name)()

@@ -88,11 +88,8 @@ class Requests:
         return {}
 
     async def _load(self, number: int, message: dict[str, Any]) -> dict[str, Any]:
-        def progress(fraction: float, text: str) -> None:
-            value = {"fraction": fraction, "message": text}
-            self._loop.call_soon_threadsafe(self._send, number, "progress", value)
-
-        self._provider.progress = progress  # type: ignore[method-assign]
+        self._provider.dialect = message.get("dialect") or {}
+        self._provider.progress = self._progress_of(number)  # type: ignore[method-assign]
         await _call(self._provider.load, message.get("settings") or {})
         if model_id := message.get("model_id"):
             await _call(self._provider.preload, model_id)
@@ -104,11 +101,31 @@ class Requests:
         await _call(self._provider.preload, message["model_id"])
         return {}
 
+    def _progress_of(self, number: int) -> Callable[[float, str], None]:
+        def progress(fraction: float, text: str) -> None:
+            value = {"fraction": fraction, "message": text}
+            self._loop.call_soon_threadsafe(self._send, number, "progress", value)
+
+        return progress
+
     async def _models(self, number: int, message: dict[str, Any]) -> dict[str, Any]:
         return {"models": list(await _call(self._provider.models))}
 
     async def _unload(self, number: int, message: dict[str, Any]) -> dict[str, Any]:
         await _call(self._provider.unload)
+        return {}
+
+    async def _embed(self, number: int, message: dict[str, Any]) -> dict[str, Any]:
+        made = await _call(self._provider.embed, message["model_id"], message["texts"])
+        done = {"embeddings": made.vectors}
+        if made.input_tokens is not None:
+            done["usage"] = {"input_tokens": made.input_tokens}
+        return done
+
+    async def _pull(self, number: int, message: dict[str, Any]) -> dict[str, Any]:
+        progress = self._progress_of(number)
+        await _call(self._provider.pull, message["model_id"], progress)
+        await asyncio.sleep(0)  # what was told of its progress goes out before its end
         return {}
 
     async def _generate(self, number: int, message: dict[str, Any]) -> dict[str, Any]:
@@ -135,6 +152,8 @@ class Requests:
         "preload": _preload,
         "models": _models,
         "generate": _generate,
+        "embed": _embed,
+        "pull": _pull,
         "unload": _unload,
     }
 
@@ -182,7 +201,7 @@ class Answer:
                 "output_tokens": self._finish.output_tokens or 0,
             }
         if self._calls:
-            done["tool_calls"] = [vars(call) for call in self._calls]
+            done["tool_calls"] = [_without_none(vars(call)) for call in self._calls]
         return done
 
     def _split(self, said: str, thought: str) -> None:
@@ -194,6 +213,10 @@ class Answer:
     def _line(self, field: str, text: str) -> None:
         if text:
             self._writer.send(f'{{"id":{self._number},"{field}":{_json_string(text)}}}\n')
+
+
+def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _json_string(text: str) -> str:

@@ -47,11 +47,15 @@ class Reasoning:
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A call that the model asks for; `arguments` is JSON text."""
+    """A call that the model asks for; `arguments` is JSON text.
+
+    `signature` is the vendor's: what it wants to see again beside this call comes back with it.
+    """
 
     id: str
     name: str
     arguments: str
+    signature: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,22 @@ class Finish:
     output_tokens: int | None = None
 
 
+@dataclass(frozen=True)
+class Embeddings:
+    """What `embed` returns: a vector for each text, in their order."""
+
+    vectors: list[list[float]]
+    input_tokens: int | None = None
+
+
 @dataclass
 class Request:
-    """One generation. What the client left out is None."""
+    """One generation. What the client left out is None. There are messages or a prompt."""
 
     messages: list[dict[str, Any]]
     model_id: str
     stream: bool
+    prompt: str | None = None
     character_name: str | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -79,6 +92,8 @@ class Request:
     stop_tokens: list[str] | None = None
     response_format: dict[str, Any] | None = None
     tools: list[dict[str, Any]] | None = None
+    reasoning: str | None = None
+    """`send` where the client wants to see what the model thinks."""
     extra: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -92,6 +107,9 @@ class Request:
 
 class Provider:
     """The base of every provider. All but `generate` may be left as it is."""
+
+    dialect: dict[str, Any] = {}
+    """The table `dialect` of provider.toml: how one of several vendors speaks, that share code."""
 
     progress: Callable[[float, str], None] = staticmethod(lambda fraction, message: None)
     """Call it from `load` or `preload` to say how far you are, from 0 to 1."""
@@ -109,6 +127,14 @@ class Provider:
     def generate(self, request: Request) -> Any:
         """Answer: an async generator, or a plain one."""
         raise ProviderError("UNSUPPORTED", "This provider does not generate text.")
+
+    def embed(self, model_id: str, texts: list[str]) -> Any:
+        """Return Embeddings. May be `async`."""
+        raise ProviderError("UNSUPPORTED", "This provider makes no embeddings.")
+
+    def pull(self, model_id: str, progress: Callable[[float, str], None]) -> Any:
+        """Fetch a model, and say how far that is. May be `async`."""
+        raise ProviderError("UNSUPPORTED", "This provider pulls no models.")
 
     def unload(self) -> Any:
         """Free everything. May be `async`."""
