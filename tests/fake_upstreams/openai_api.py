@@ -2,28 +2,26 @@
 
     python openai_api.py        prints `listening on http://127.0.0.1:PORT/v1`, ends with stdin
 
-A request says in `fake` how it is to be answered (see Wanted). `GET /log` tells what was asked and
-how it ended: where a client hung up it was `aborted`. Keys that begin with `wrong` are refused.
+A request says in `fake` how it is to be answered (see Wanted). Keys that begin with `wrong` are
+refused.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import re
-import sys
-import threading
 import time
 import zlib
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from http_server import Connection, main
+
 MODELS = ["gpt-test", "gpt-test-mini"]
 BENCH_MODEL = re.compile(r"bench-(\d+)-(\d+)-(\d+)")
 """For those who can send no `fake`: chunks, chunks for each write, milliseconds between them."""
 ID = "chatcmpl-CaPz8YgFQZbq1XvT0mNw4kLs7JdHe"
-REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
 
 
 @dataclass
@@ -59,83 +57,20 @@ class Wanted:
         return cls(**{name: value for name, value in body.get("fake", {}).items() if name in known})
 
 
-class Upstream:
-    """All connections, and what was asked on them."""
+class OpenAI(Connection):
+    """Answers as the vendor would."""
 
-    def __init__(self) -> None:
-        self.log: list[dict[str, Any]] = []
-        self.port = 0
+    usual_headers = {"x-request-id": "req_0123456789abcdef", "openai-processing-ms": "12"}
 
-    def note(self, method: str, path: str, headers: dict[str, str], body: Any) -> dict[str, Any]:
-        key = headers.get("authorization", "").removeprefix("Bearer ")
-        entry = {"method": method, "path": path, "key": key, "headers": headers, "body": body}
-        entry |= {"state": "running", "begun": time.monotonic(), "ended": None, "sent": 0}
-        self.log.append(entry)
-        return entry
-
-    async def serve(self) -> asyncio.Server:
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: Connection(self), "127.0.0.1", 0, backlog=1024)
-        self.port = server.sockets[0].getsockname()[1]
-        return server
-
-
-class Connection(asyncio.Protocol):
-    """One client: HTTP/1.1, kept alive, one request at a time."""
-
-    def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
-        self._received = b""
-        self._entry: dict[str, Any] | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport: Any = transport
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._task:
-            self._task.cancel()
-        if self._entry and self._entry["state"] == "running":
-            self._entry |= {"state": "aborted", "ended": time.monotonic()}
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        head, found, rest = self._received.partition(b"\r\n\r\n")
-        if not found:
-            return
-        first, *lines = head.decode("latin-1").split("\r\n")
-        pairs = (line.partition(":") for line in lines)
-        headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
-        length = int(headers.get("content-length", 0))
-        if len(rest) < length:
-            return
-        self._received = rest[length:]
-        method, path, _ = first.split(" ")
-        body = json.loads(rest[:length]) if length else None
-        self._task = asyncio.ensure_future(self._answer(method, path, headers, body))
-
-    async def _answer(self, method: str, path: str, headers: dict[str, str], body: Any) -> None:
-        if path == "/log":
-            self._send_json(200, self._upstream.log)
-            return
-        if path == "/forget":
-            self._upstream.log.clear()
-            self._send_json(200, None)
-            return
-        self._entry = self._upstream.note(method, path, headers, body)
-        if self._entry["key"].startswith("wrong"):
-            self._send_error(401, _wrong_key(self._entry["key"]))
+    async def answer(self, method: str, path: str, body: Any) -> None:
+        if self.entry["key"].startswith("wrong"):
+            self._send_error(401, _wrong_key(self.entry["key"]))
         elif path == "/v1/models":
-            self._send_json(200, {"object": "list", "data": [_model(name) for name in MODELS]})
+            self.send_json(200, {"object": "list", "data": [_model(name) for name in MODELS]})
         elif path == "/v1/chat/completions":
             await self._complete(body, Wanted.of(body))
         else:
             self._send_error(404, {"message": f"Unknown request URL: {method} {path}."})
-        self._done()
-
-    def _done(self) -> None:
-        if self._entry and self._entry["state"] == "running":
-            self._entry |= {"state": "done", "ended": time.monotonic()}
 
     def _has(self, model: str, wanted: Wanted) -> bool:
         return model in MODELS or wanted.any_model or bool(BENCH_MODEL.fullmatch(model))
@@ -159,7 +94,8 @@ class Connection(asyncio.Protocol):
 
     def _send_whole(self, body: dict[str, Any], wanted: Wanted) -> None:
         if wanted.end == "cut":
-            self.transport.write(_head(200, {"content-length": "1000"}) + b'{"id":')
+            self.send_head(200, {"content-length": "1000"})
+            self.transport.write(b'{"id":')
             self.transport.close()
             return
         message = {"role": "assistant", "content": "".join(_texts(wanted)), "refusal": None}
@@ -171,15 +107,14 @@ class Connection(asyncio.Protocol):
         choice["finish_reason"] = wanted.finish_reason
         usage = {"prompt_tokens": 9, "completion_tokens": wanted.chunks, "total_tokens": 9}
         head = {"id": ID, "object": "chat.completion", "created": 1795000000}
-        self._send_json(200, {**head, "model": body["model"], "choices": [choice], "usage": usage})
+        self.send_json(200, {**head, "model": body["model"], "choices": [choice], "usage": usage})
 
     # A stream
 
     async def _stream(self, body: dict[str, Any], wanted: Wanted) -> None:
-        headers = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
         self._compress = zlib.compressobj(wbits=31) if wanted.gzip else None
         gzip = {"content-encoding": "gzip"} if wanted.gzip else {}
-        self.transport.write(_head(200, {**headers, **gzip}))
+        self.begin_stream("text/event-stream", gzip)
         await asyncio.sleep(wanted.first_delay_ms / 1000)
         first = {"role": "assistant", "content": "", "refusal": None}
         self._write_events([_event(body["model"], first)])
@@ -197,7 +132,7 @@ class Connection(asyncio.Protocol):
             if wanted.stamp:
                 part = [f"{time.monotonic():.6f} "] * len(part)
             self._write_events([_text_event(model, text) for text in part])
-            self._entry["sent"] += len(part)
+            self.entry["sent"] += len(part)
             due += wanted.delay_ms / 1000
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
@@ -217,33 +152,19 @@ class Connection(asyncio.Protocol):
             if (body.get("stream_options") or {}).get("include_usage"):
                 self._write_events([_usage_event(body["model"], wanted.chunks)])
             self._write_events(["[DONE]"])
-        self.transport.write(b"0\r\n\r\n")
+        self.end_stream()
 
     def _write_events(self, events: list[str]) -> None:
         data = "".join(f"data: {event}\n\n" for event in events).encode()
         if self._compress:
             data = self._compress.compress(data) + self._compress.flush(zlib.Z_SYNC_FLUSH)
-        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-
-    # Pieces of HTTP
-
-    def _send_json(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
-        data = json.dumps(value).encode()
-        length = {"content-length": str(len(data)), "content-type": "application/json"}
-        self.transport.write(_head(status, {**length, **(headers or {})}) + data)
+        self.send_part(data)
 
     def _send_error(
         self, status: int, error: dict[str, Any], headers: dict[str, str] | None = None
     ) -> None:
         usual = {"message": "", "type": "invalid_request_error", "param": None, "code": None}
-        self._send_json(status, {"error": {**usual, **error}}, headers)
-
-
-def _head(status: int, headers: dict[str, str]) -> bytes:
-    usual = {"x-request-id": "req_0123456789abcdef", "openai-processing-ms": "12"}
-    lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Error')}"]
-    lines += [f"{name}: {value}" for name, value in {**usual, **headers}.items()]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        self.send_json(status, {"error": {**usual, **error}}, headers)
 
 
 def _texts(wanted: Wanted) -> list[str]:
@@ -309,26 +230,5 @@ def _unsupported(name: str) -> dict[str, Any]:
     return {"message": text, "param": name, "code": "unsupported_parameter"}
 
 
-async def main() -> None:
-    upstream = Upstream()
-    await upstream.serve()
-    gc.freeze()
-    gc.set_threshold(200_000, 50, 1000)  # its own pauses would be measured as somebody else's
-    print(f"listening on http://127.0.0.1:{upstream.port}/v1", flush=True)
-    over, loop = asyncio.Event(), asyncio.get_running_loop()
-
-    def wait_for_the_end() -> None:
-        sys.stdin.read()
-        loop.call_soon_threadsafe(over.set)
-
-    threading.Thread(target=wait_for_the_end, daemon=True).start()
-    await over.wait()
-
-
 if __name__ == "__main__":
-    try:
-        import uvloop
-
-        uvloop.run(main())
-    except ImportError:
-        asyncio.run(main())
+    main(OpenAI, "/v1")
