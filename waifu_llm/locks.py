@@ -22,7 +22,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from waifu_llm.environments.installer import uv
-from waifu_llm.environments.sources import uv_environ, with_index
+from waifu_llm.environments.sources import uv_environ, uv_options, with_index
 from waifu_llm.errors import InstallFailed
 from waifu_llm.redaction import Redactor
 from waifu_llm.specs import INDEX, LOCK, ProviderSpec
@@ -181,8 +181,9 @@ class Locker:
 
     def _run(self, folder: str, *arguments: str) -> str:
         """What went wrong. The folder is empty but for the lock: no project's settings hold."""
+        options = ["--quiet", *uv_options(os.environ)]
         done = subprocess.run(
-            [str(self._uv), "pip", *arguments, "--quiet", "--python", sys.executable],
+            [str(self._uv), "pip", *arguments, *options, "--python", sys.executable],
             cwd=folder,
             env=self._environ,
             stdin=subprocess.DEVNULL,

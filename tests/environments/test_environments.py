@@ -13,12 +13,13 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from package_index import Index
 from support import LIMIT
 
 from waifu_llm import environments as environments_module
@@ -327,12 +328,14 @@ async def test_an_environment_whose_base_is_gone_heals(environments, provider, h
     assert in_environment(await environments.ensure(spec, heard), "print(1)") == "1"
 
 
-async def test_a_path_may_hold_anything(tmp_path, cache, provider, heard, wheels):
+async def test_a_path_may_hold_anything_and_be_long(tool, tmp_path, cache, provider, heard, wheels):
     lock = build_wheel(wheels)
-    folder = tmp_path / "ワイフ user (x) 'y'"
+    folder = tmp_path / "ワイフ user (x) 'y'" / ("z" * (180 - len(str(tmp_path))))
     spec = provider(USES_TINY, lock)
+    folder.parent.mkdir()
     spec.folder.rename(folder)
     spec = ProviderSpec.from_folder(folder)
+    assert len(str(folder)) > 180
     python = await Environments(folder / "environments", cache).ensure(spec, heard)
     assert in_environment(python, "import tiny; print(tiny.MARK)") == "1"
 
@@ -641,15 +644,32 @@ async def test_nothing_but_what_the_lock_names_is_installed(
 async def test_a_tampered_wheel_is_refused(tool, environments, provider, wheels, heard):
     spec = provider(USES_TINY, build_wheel(wheels))
     build_wheel(wheels, "MARK = 'not what was locked'\n")
-    with pytest.raises(InstallFailed, match=r"(?is)installer said.*hash"):
+    with pytest.raises(InstallFailed, match=r"its hash differs.* Nothing was installed\."):
         await environments.ensure(spec, heard)
     assert environments.find(spec) is None
+
+
+async def test_an_index_that_adds_a_package_is_refused(
+    tool, environments, provider, tmp_path, heard, monkeypatch
+):
+    """It was taken over: what was locked now also wants something else."""
+    index = Index(tmp_path / "index")
+    lock = f"tiny==1.0 --hash=sha256:{index.wheel('tiny')}\n"
+    shutil.rmtree(index.root / "tiny")
+    index.wheel("tiny", requires=["thief"])
+    index.wheel("thief", content=f"open({str(tmp_path / 'stolen')!r}, 'w')\n")
+    for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"):
+        monkeypatch.setenv(name, index.url)
+    with pytest.raises(InstallFailed, match=r"its hash differs.* Nothing was installed\."):
+        await environments.ensure(provider(USES_TINY, lock), heard)
+    assert environments.installed() == []
+    assert not (tmp_path / "stolen").exists()
 
 
 async def test_a_lock_without_hashes_is_refused(tool, environments, provider, wheels, heard):
     build_wheel(wheels)
     spec = provider(USES_TINY, "tiny==1.0\n")
-    with pytest.raises(InstallFailed, match=r"(?is)installer said.*hash"):
+    with pytest.raises(InstallFailed, match=r"names something without a hash"):
         await environments.ensure(spec, heard)
     assert environments.find(spec) is None
 
@@ -689,8 +709,47 @@ async def test_a_folder_of_wheels_is_enough(
 
 async def test_a_failure_shows_what_the_installer_said(environments, provider, wheels, heard):
     spec = provider(lock=f"no-such-package==1.0 --hash=sha256:{'0' * 64}\n")
-    with pytest.raises(InstallFailed, match=r"(?s)exit status \d.*installer said.*no-such-package"):
+    with pytest.raises(InstallFailed, match=r"(?s)exit status \d.* said:.*no-such-package"):
         await environments.ensure(spec, heard)
+
+
+async def test_without_a_network_that_is_said(tool, environments, provider, heard, monkeypatch):
+    for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9/simple")  # nobody listens there
+    spec = provider(lock=f"tiny==1.0 --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(
+        InstallFailed, match=r"index of packages cannot be reached\. Is there a net"
+    ):
+        await environments.ensure(spec, heard)
+
+
+async def test_a_full_disk_is_told_and_what_was_there_still_works(
+    tool, provider, wheels, small_disk, heard
+):
+    environments = Environments(small_disk / "environments", small_disk / "cache")
+    small = provider(USES_TINY, build_wheel(wheels))
+    python = await environments.ensure(small, heard)
+    large = provider(USES_TINY, build_wheel(wheels, f"MARK = {os.urandom(30 << 20).hex()!r}\n"))
+    with pytest.raises(InstallFailed, match=r"The disk is full\. Free some space"):
+        await environments.ensure(large, heard)
+    assert in_environment(python, "import tiny; print(tiny.MARK)") == "1"
+    assert [each.folder for each in environments.installed()] == [python.parents[1]]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """40 MiB, of which an environment with pip takes half."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(disk)], check=False
+        ).returncode
+    ):
+        pytest.skip("a small disk can be mounted only by root on Linux")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)  # its environment is still held
 
 
 # What an installer sees

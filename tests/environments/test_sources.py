@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from waifu_llm.environments.sources import uv_environ
+from waifu_llm.environments.sources import pip_environ, uv_environ, uv_options
 
 if os.name != "posix":
     pytest.skip("the files lie elsewhere there", allow_module_level=True)
@@ -54,6 +54,25 @@ def test_pip_s_file_holds_for_uv(operator):
         "SSL_CERT_FILE": "/ca.pem",
         "UV_INDEX_STRATEGY": "unsafe-best-match",
     }
+
+
+def test_pip_is_told_where_packages_come_from_and_nothing_else_that_its_files_say(operator):
+    tell_pip(operator["HOME"], ALL + "target = /elsewhere\nno-binary = :all:\nuser = true\n")
+    told = pip_environ(operator)
+    assert {name: told[name].split() for name in told if name not in operator} == {
+        "PIP_INDEX_URL": ["https://name:secret@index.example/simple"],
+        "PIP_EXTRA_INDEX_URL": ["https://more.example/simple", "https://most.example/simple"],
+        "PIP_FIND_LINKS": ["/wheels", "/more"],
+        "PIP_NO_INDEX": ["true"],
+        "PIP_CERT": ["/ca.pem"],
+        "PIP_TIMEOUT": ["60"],
+        "PIP_CONFIG_FILE": [os.devnull],
+    }
+
+
+@pytest.mark.parametrize(("said", "options"), [("true", ["--no-index"]), ("false", [])])
+def test_uv_is_told_by_an_option_that_no_index_is_to_be_asked(operator, said, options):
+    assert uv_options({**operator, "PIP_NO_INDEX": said}) == options
 
 
 def test_pip_s_variables_win_over_its_file(operator):

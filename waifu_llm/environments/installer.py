@@ -14,11 +14,14 @@ from functools import partial
 from pathlib import Path
 
 from waifu_llm.backend import Progress
+from waifu_llm.environments.causes import cause_of
 from waifu_llm.environments.place import interpreter
 from waifu_llm.environments.sources import (
     installer_environ,
+    pip_environ,
     probe_environ,
     uv_environ,
+    uv_options,
     with_index,
 )
 from waifu_llm.environments.told import BEGIN, END, Told, bytes_below
@@ -29,6 +32,7 @@ from waifu_llm.specs import ProviderSpec
 
 INSTALL_SECONDS = 3600.0
 PROBE_SECONDS = 120.0
+_UV_SOON_GIVES_UP = {"UV_HTTP_RETRIES": "2", "UV_HTTP_CONNECT_TIMEOUT": "5"}
 
 
 class Installer:
@@ -80,15 +84,16 @@ class Installer:
         python = str(interpreter(folder))
         if tool := uv():
             environ = with_index(uv_environ(os.environ), "UV_INDEX", spec.extra_index)
-            environ["UV_CACHE_DIR"] = str(self._cache / "uv")
+            environ |= {"UV_CACHE_DIR": str(self._cache / "uv"), **_UV_SOON_GIVES_UP}
             command = [tool, "pip", "install", "--verbose", "--python", python]
+            command += uv_options(os.environ)
         else:
-            environ = installer_environ(os.environ)
+            environ = pip_environ(os.environ)
             environ = with_index(environ, "PIP_EXTRA_INDEX_URL", spec.extra_index)
             environ["PIP_CACHE_DIR"] = str(self._cache / "pip")
             environ["TMPDIR"] = str(_temporary(folder))
             quiet = ["--no-input", "--disable-pip-version-check"]
-            command = [python, "-I", "-m", "pip", "install", *quiet]
+            command = [python, "-I", "-m", "pip", "install", *quiet, "--retries", "2"]
         await _step(
             spec, [*command, "--require-hashes", "--no-deps", *options], environ, told.watch
         )
@@ -133,6 +138,5 @@ async def _step(
 ) -> None:
     failure, said = await run(command, environ, INSTALL_SECONDS, watch)
     if failure:
-        raise InstallFailed(
-            f"Cannot install `{spec.name}` ({failure}). The installer said:\n{said}"
-        )
+        why = f"Cannot install `{spec.name}`. {cause_of(said)}".strip()
+        raise InstallFailed(f"{why} The installer ended with {failure}, and said:\n{said}")

@@ -32,6 +32,8 @@ _FOR_UV = {
     "proxy": "HTTPS_PROXY",
 }
 MACHINE = Path("/etc")
+_PIP_OPTIONS = (*_FOR_UV, "client-cert", "timeout")
+_YES = ("1", "true", "yes", "on")
 _COMMAS = ("find-links", "trusted-host")
 
 
@@ -45,16 +47,29 @@ def probe_environ(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: kept[name] for name in kept if not name.upper().startswith(("PIP_", "UV_"))}
 
 
+def pip_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """With what its files say of where packages come from, and nothing else of what they say."""
+    kept = installer_environ(environ)
+    told = {_variable(option): value for option, value in _pip_was_told(kept).items()}
+    return {**kept, **told, "PIP_CONFIG_FILE": os.devnull}
+
+
 def uv_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """With what pip was told, where uv was told nothing. All indexes are alike, as they are to pip:
     it is the hashes that are trusted, not who was asked first."""
     kept = {**installer_environ(environ), "UV_INDEX_STRATEGY": "unsafe-best-match"}
     if _uv_was_told(kept):
         return kept
-    for option, value in _pip_was_told(kept).items():
-        joined = ",".join(value.split()) if option in _COMMAS else " ".join(value.split())
-        kept.setdefault(_FOR_UV[option], joined)
+    told = _pip_was_told(kept)
+    for option in _FOR_UV.keys() & told.keys():
+        between = "," if option in _COMMAS else " "
+        kept.setdefault(_FOR_UV[option], between.join(told[option].split()))
     return kept
+
+
+def uv_options(environ: Mapping[str, str]) -> list[str]:
+    """What uv takes as an option alone."""
+    return ["--no-index"] if uv_environ(environ).get("UV_NO_INDEX", "").lower() in _YES else []
 
 
 def with_index(environ: Mapping[str, str], name: str, index: str) -> dict[str, str]:
@@ -78,10 +93,14 @@ def _pip_was_told(environ: Mapping[str, str]) -> dict[str, str]:
     told: dict[str, str] = {}
     for file in _pip_files(environ):
         told |= _options_in(file)
-    for option in _FOR_UV:
-        if value := environ.get(f"PIP_{option.replace('-', '_').upper()}"):
+    for option in _PIP_OPTIONS:
+        if value := environ.get(_variable(option)):
             told[option] = value
     return told
+
+
+def _variable(option: str) -> str:
+    return f"PIP_{option.replace('-', '_').upper()}"
 
 
 def _options_in(file: Path) -> dict[str, str]:
@@ -94,7 +113,7 @@ def _options_in(file: Path) -> dict[str, str]:
     for section in ("global", "install"):
         if parser.has_section(section):
             told |= {name.replace("_", "-"): value for name, value in parser.items(section)}
-    return {option: told[option] for option in _FOR_UV if told.get(option)}
+    return {option: told[option] for option in _PIP_OPTIONS if told.get(option)}
 
 
 def _pip_files(environ: Mapping[str, str]) -> Iterator[Path]:

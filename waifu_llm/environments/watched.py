@@ -101,7 +101,7 @@ class Follower:
 
 
 def _end_of(said: Path) -> str:
-    """Its last words, without what it tells only those who look for its faults."""
+    """Its last words, each once, without what it tells only those who look for its faults."""
     lines = said.read_text("utf-8", "replace").splitlines()
-    told = [line for line in lines if not line.startswith(("DEBUG ", "TRACE "))]
+    told = dict.fromkeys(line for line in lines if not line.startswith(("DEBUG ", "TRACE ")))
     return "\n".join(told)[-_TAIL:].strip()
