@@ -41,7 +41,7 @@ def desk(tmp_path: Path) -> Path:
 @pytest.fixture
 def own_home(desk: Path) -> Path:
     """A home in which the page's folders were dropped."""
-    for name in ("parrot", "abacus"):
+    for name in ("parrot", "abacus", "finch"):
         shutil.copytree(desk / name, desk / "home" / "providers" / name)
     return desk / "home"
 
@@ -76,6 +76,8 @@ async def test_the_folders_are_loaded_and_answer(
 ) -> None:
     module = start_module(WAIFU_LLM_HOME=str(own_home), PARROT_API_KEY=KEY)
     async with connect(module.url) as llm:
+        await llm.load("finch", api_key=KEY)
+        assert (await llm.generate("Hello you", model="grey")).response == "Hello you "
         await llm.load("parrot")
         assert await llm.models("parrot") == ["grey", "green"]
         answer = await llm.generate("Hello you there", model="grey", max_output_length=2)
@@ -150,7 +152,7 @@ def test_the_page_names_only_codes_that_there_are() -> None:
 
 def test_the_page_names_every_method_and_every_field_of_a_request() -> None:
     methods = {name for name in vars(waifu_provider.Provider) if not name.startswith("_")}
-    for name in methods - {"run"}:
+    for name in methods - {"run", "dialect"}:
         assert re.search(rf"`(self\.)?{name}\(", PAGE), name
     for name in waifu_provider.Request.__dataclass_fields__:
         assert f"`{name}`" in PAGE, name

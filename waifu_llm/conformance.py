@@ -14,11 +14,12 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from waifu_llm import credentials, paths
+from waifu_llm import credentials, paths, plugins
 from waifu_llm.backend import Progress
 from waifu_llm.environments import Environments
 from waifu_llm.errors import WaifuError
 from waifu_llm.generation import Generation, Limits
+from waifu_llm.plugins import Catalogue
 from waifu_llm.process import Generating
 from waifu_llm.provider_log import LogFile
 from waifu_llm.specs import ProviderSpec
@@ -217,7 +218,8 @@ def subject_of(
     folder: Path,
     chosen: Mapping[str, Any],
     progress: Progress,
-    environments: Environments | None = None,
+    catalogue: Catalogue,
+    environments: Environments,
     *,
     model_id: str | None = None,
     seconds: float = 60.0,
@@ -228,14 +230,13 @@ def subject_of(
 
     Raises:
         SpecError: When the folder declares no provider.
-        WaifuError: When the settings are not those that it needs.
+        WaifuError: When the settings are not those that it needs, or what it extends is not here.
     """
-    spec, found = ProviderSpec.from_folder(folder), paths.find()
-    installed = environments or Environments(found.environments, found.cache)
+    spec, found = catalogue.whole(ProviderSpec.from_folder(folder)), paths.find()
     found.run.mkdir(parents=True, exist_ok=True)
     return Subject(
         spec=spec,
-        install=lambda: installed.ensure(spec, progress),
+        install=lambda: environments.ensure(spec, progress),
         cwd=found.run,
         log_file=LogFile(found.provider_log(spec.name)),
         settings=credentials.resolve(spec, {}, chosen, os.environ),
@@ -250,7 +251,15 @@ def check_folder(
     """Every finding at once: for a provider's own tests."""
 
     async def findings() -> list[Finding]:
-        subject = subject_of(folder, settings or {}, lambda *_: None, model_id=model_id)
+        found = paths.find()
+        subject = subject_of(
+            folder,
+            settings or {},
+            lambda *_: None,
+            plugins.discover(paths.bundled_providers(), found.drop_in_providers),
+            Environments(found.environments, found.cache),
+            model_id=model_id,
+        )
         return [finding async for finding in examine(subject)]
 
     return asyncio.run(findings())

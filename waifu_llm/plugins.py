@@ -45,6 +45,14 @@ class Catalogue:
         for name in list(self.specs):
             self._resolve(name, ())
 
+    def whole(self, spec: ProviderSpec) -> ProviderSpec:
+        """A declaration from elsewhere, upon what it extends.
+
+        Raises:
+            InvalidProvider: When that is not here.
+        """
+        return spec.over(self.find(spec.extends)) if spec.extends else spec
+
     def _resolve(self, name: str, waiting: tuple[str, ...]) -> ProviderSpec | None:
         spec = self.specs.get(name)
         if spec is None or not spec.extends or name in self._resolved:

@@ -108,6 +108,16 @@ def test_a_folder_that_is_none_is_wrong_usage(waifu_llm: Run, tmp_path: Path) ->
     assert waifu_llm("check-provider", str(tmp_path / "none")).returncode == 2
 
 
+def test_an_extension_is_checked_with_what_it_extends(waifu_llm: Run, tmp_path: Path) -> None:
+    (tmp_path / "provider.toml").write_text('name = "reply"\ntitle = "Reply"\nextends = "echo"')
+    ended = waifu_llm("check-provider", str(tmp_path))
+    assert ended.returncode == 0, ended.stdout
+    (tmp_path / "provider.toml").write_text('name = "reply"\ntitle = "R"\nextends = "nobody"')
+    ended = waifu_llm("check-provider", str(tmp_path))
+    assert ended.returncode == 1
+    assert "There is no provider `nobody`." in ended.stderr
+
+
 def test_what_cannot_be_imported_is_told_as_the_installation_s_failure(
     waifu_llm: Run, tmp_path: Path
 ) -> None:

@@ -61,10 +61,20 @@ def test_as_json_it_tells_the_same(
         "outdated": False,
         "loaded": None,
         "versions": {},
+        "own_lock": False,
         "bytes": 0,
         "own_bytes": 0,
         "last_used": None,
     }
+
+
+def test_a_lock_of_one_s_own_is_told(
+    waifu_llm: Run, own_home: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "locks" / "plain").mkdir(parents=True)
+    (tmp_path / "locks" / "plain" / "requirements.lock").write_text("# nothing\n")
+    assert waifu_llm("install", "plain", **own_home).returncode == 0
+    assert "a lock of your own" in waifu_llm("list", **own_home).stdout
 
 
 async def test_what_is_loaded_is_told(waifu_llm: Run, module: Module) -> None:

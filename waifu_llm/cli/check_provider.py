@@ -69,8 +69,15 @@ def command(
     """
     bar = Bar(folder.resolve().name)
     try:
+        here = look_around()
         subject = conformance.subject_of(
-            folder, settings, bar, look_around().environments, model_id=model, seconds=seconds
+            folder,
+            settings,
+            bar,
+            here.catalogue,
+            here.environments,
+            model_id=model,
+            seconds=seconds,
         )
     except (Authorization, InvalidMessage) as error:
         raise type(error)(f"{error} Here, `--set NAME=VALUE` gives a setting.") from None

@@ -73,6 +73,7 @@ def _row(
         "outdated": bool(environments) and here.environments.find(spec) is None,
         "loaded": None if loaded is None else spec.name in loaded,
         "versions": versions_of(spec),
+        "own_lock": spec.own_lock is not None,
         "bytes": sum(each.bytes for each in environments),
         "own_bytes": sum(each.own_bytes for each in environments),
         "last_used": datetime.fromtimestamp(max(used), UTC).isoformat() if used else None,
@@ -109,4 +110,5 @@ def _details(row: dict[str, Any]) -> str:
     versions = [f"{name} {version}" for name, version in list(row["versions"].items())[:1]]
     used = datetime.fromisoformat(row["last_used"]).timestamp() if row["last_used"] else None
     size = f"{megabytes(row['bytes'])}, {megabytes(row['own_bytes'])} of its own"
-    return ", ".join([*versions, size, ago(used)])
+    lock = ["a lock of your own"] if row["own_lock"] else []
+    return ", ".join([*versions, *lock, size, ago(used)])
