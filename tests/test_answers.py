@@ -274,7 +274,7 @@ def test_a_time_to_wait_is_told_where_it_is_known(spelling):
 
 def test_progress_of_a_load_is_told_under_its_name():
     asked = Load(llm="a", unique_request_id="i")
-    assert json.loads(answers.load_progress(asked, "install", 0.5, "half")) == {
+    assert json.loads(answers.progress(asked, "install", 0.5, "half")) == {
         "type": "load_progress",
         "unique_request_id": "i",
         "llm": "a",

@@ -18,12 +18,13 @@ import pytest
 from support import LIMIT, Module
 from websockets.asyncio.server import ServerConnection, serve
 
-from waifu_llm.client import Client, Stream, connect
+from waifu_llm.client import Client, Stream, Text, connect
 from waifu_llm.conversation import Message, Timing, ToolCall, Usage
 from waifu_llm.errors import (
     BY_CODE,
     Authorization,
     InvalidMessage,
+    InvalidModel,
     InvalidProvider,
     NotLoaded,
     OutOfMemory,
@@ -371,6 +372,37 @@ async def unread_stream(llm: Client, **more: Any) -> tuple[Stream, AsyncIterator
     await anext(text)
     await llm.generate("Go", model="count", extra={"delay_ms": 5})
     return stream, text
+
+
+async def test_a_text_is_gone_on_with(llm: Client) -> None:
+    assert (await llm.generate(Text("Once upon"), model="echo")).response == "Once upon"
+
+
+async def test_texts_become_vectors(llm: Client) -> None:
+    assert await llm.embed(["Hi there", "you"], model="echo") == [[8.0, 2.0], [3.0, 1.0]]
+    with pytest.raises(InvalidModel):
+        await llm.embed(["Hi"], model="none")
+
+
+async def test_a_pull_tells_how_far_it_is(llm: Client) -> None:
+    told: list[tuple[str, float, str]] = []
+    await llm.pull("count", on_progress=lambda *step: told.append(step))
+    assert told == [("pull", 1.0, "`count` is there.")]
+
+
+async def test_a_pull_that_is_cancelled_stops_where_it_is_made(module: Module) -> None:
+    async with connect(module.url) as llm:
+        begun = asyncio.Event()
+        pulling = asyncio.create_task(
+            llm.pull("large", provider="puller", on_progress=lambda *_: begun.set())
+        )
+        async with asyncio.timeout(LIMIT):
+            await begun.wait()
+        pulling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pulling
+        answer = await llm.generate("How often was it stopped?", model="any", provider="puller")
+        assert answer.response == "1"
 
 
 async def test_an_interrupt_of_one_leaves_the_others(llm: Client) -> None:

@@ -13,7 +13,7 @@ from test_generation import Clock
 from waifu_llm import guest as rooms
 from waifu_llm.backend import Progress, Request, Result, Sink
 from waifu_llm.config import Config
-from waifu_llm.conversation import Image, Message, Params
+from waifu_llm.conversation import Image, Message, Params, Penalties
 from waifu_llm.engine import Engine
 from waifu_llm.errors import (
     Authorization,
@@ -661,6 +661,11 @@ class TestRefusals:
             ask(guest, OPEN, message=image, id="images"),
             ask(guest, OPEN, tools=[{"type": "function"}], id="tools"),
             ask(guest, OPEN, response_format={}, id="format"),
+            ask(guest, OPEN, top_p=0.5, id="top_p"),
+            ask(guest, OPEN, seed=1, id="seed"),
+            ask(guest, OPEN, penalties=Penalties(presence=1), id="presence"),
+            ask(guest, OPEN, penalties=Penalties(frequency=1), id="frequency"),
+            ask(guest, OPEN, penalties=Penalties(repetition=1), id="repetition"),
         ):
             assert await refused.answer() == "UNSUPPORTED"
 

@@ -25,7 +25,7 @@ LAYERS = [
     ["hookspecs", "credentials"],
     ["plugins", "scaffold", "environments", "wire", "generation", "provider_log", "restarts"],
     ["child", "loads", "locks"],
-    ["process"],
+    ["process", "works"],
     ["guest", "trial", "checkup"],
     ["engine", "answers", "conformance"],
     ["doors.trust", "doors.frames"],

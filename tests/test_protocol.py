@@ -40,6 +40,8 @@ GENERATE = {
     "messages": [{"role": "user", "content": "hi"}],
     "params": {"model_id": "m"},
 }
+ANY = {**GENERATE, "provider": "echo", "model_id": "m", "texts": ["a"]}
+"""All that any message needs."""
 
 
 def read(message):
@@ -183,15 +185,20 @@ def test_a_generate_is_read_with_all_its_fields():
 
 @pytest.mark.parametrize("type", TYPES)
 def test_a_message_knows_its_type(type):
-    assert read({**GENERATE, "type": type, "provider": "echo"}).type == type
+    assert read({**ANY, "type": type}).type == type
 
 
-@pytest.mark.parametrize("type", ["load", "unload", "get_models", "generate"])
+@pytest.mark.parametrize("type", ["load", "unload", "get_models", "generate", "embed", "pull"])
 def test_a_provider_is_named_in_either_spelling(type):
-    named = read({**GENERATE, "type": type, "provider": "a"})
-    older = read({**GENERATE, "type": type, "llm": "a"})
+    named = read({**ANY, "type": type, "provider": "a"})
+    older = read({**ANY, "type": type, "provider": None, "llm": "a"})
     assert named.provider_name == older.provider_name == "a"
     assert (named.llm, older.provider) == (None, None)
+
+
+def test_a_prompt_stands_in_place_of_messages():
+    asked = read({**without("messages"), "prompt": "Once upon"})
+    assert (asked.messages, asked.prompt) == (None, "Once upon")
 
 
 def test_a_generate_knows_its_id():
@@ -217,7 +224,7 @@ def test_null_is_the_same_as_left_out(message, optional):
 
 @pytest.mark.parametrize("type", TYPES)
 def test_unknown_fields_are_ignored(type):
-    message = {**GENERATE, "type": type, "provider": "echo"}
+    message = {**ANY, "type": type}
     assert read({**message, "mood": ["happy", {"very": True}]}) == read(message)
     assert read(saying(mood=1)) == read(asking(mood=1)) == read(GENERATE)
 
@@ -228,9 +235,10 @@ def test_unknown_fields_are_ignored(type):
 @pytest.mark.parametrize(
     ("message", "kind", "words"),
     [
-        (without("messages"), InvalidPrompt, "required field `messages`"),
-        (generate(messages=None), InvalidPrompt, "`array`, got `null`, in `messages`"),
-        (generate(messages={}), InvalidPrompt, "`array`, got `object`, in `messages`"),
+        (without("messages"), InvalidPrompt, "Missing `messages`"),
+        (generate(messages=None), InvalidPrompt, "Missing `messages`"),
+        (generate(messages={}), InvalidPrompt, "`array | null`, got `object`, in `messages`"),
+        (generate(prompt="Once"), InvalidMessage, "There are `messages` and a `prompt`"),
         (generate(messages=[]), InvalidPrompt, "length >= 1, in `messages`"),
         (generate(messages=[1]), InvalidPrompt, "`object`, got `integer`, in `messages[0]`"),
         (saying(role=None), InvalidPrompt, "in `messages[0].role`"),

@@ -14,7 +14,7 @@ import msgspec
 
 from waifu_llm.errors import WaifuError
 from waifu_llm.generation import Final
-from waifu_llm.protocol import About, Generate, NamesProvider
+from waifu_llm.protocol import About, Generate, Load, Pull
 
 _encode = msgspec.json.Encoder().encode
 
@@ -108,9 +108,10 @@ class Dialect:
         return fields
 
 
-def load_progress(asked: NamesProvider, phase: str, fraction: float, message: str) -> bytes:
-    progress = {"phase": phase, "fraction": fraction, "message": message}
-    return _encode({"type": "load_progress", **_echo(asked), **progress})
+def progress(asked: Load | Pull, phase: str, fraction: float, message: str) -> bytes:
+    """`X_progress` for the message X."""
+    told = {"phase": phase, "fraction": fraction, "message": message}
+    return _encode({"type": f"{asked.type}_progress", **_echo(asked), **told})
 
 
 def interrupted(ids: Iterable[str]) -> Fields:
@@ -148,6 +149,7 @@ def _whole(final: Final) -> Mapping[str, Any]:
         "usage": final.usage,
         "timing": final.timing,
         "tool_calls": final.tool_calls,
+        **({} if final.reasoning is None else {"reasoning": final.reasoning}),
     }
 
 

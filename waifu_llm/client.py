@@ -54,10 +54,19 @@ DEFAULT_URL = "ws://127.0.0.1:7562"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _CLOSE_SECONDS = 2.0
 
-Prompt = str | Sequence[Message | Mapping[str, Any]]
-"""A question, or the messages of a conversation."""
 OnProgress = Callable[[str, float, str], None]
-"""Told the phase of a load, how far it is (0 to 1), and a sentence."""
+"""Told the phase of a load or a pull, how far it is (0 to 1), and a sentence."""
+_PROGRESS = ("load_progress", "pull_progress")
+
+
+class Text(Struct, frozen=True):
+    """A text that the model is to go on with, in place of a conversation."""
+
+    text: str
+
+
+Prompt = str | Text | Sequence[Message | Mapping[str, Any]]
+"""A question, a text to go on with, or the messages of a conversation."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -73,6 +82,8 @@ class Answer(Struct, frozen=True):
     usage: Usage | None
     timing: Timing | None
     tool_calls: list[ToolCall] | None
+    reasoning: str | None = None
+    """What the model thought, where `reasoning="send"` asked for it."""
 
 
 class Stream:
@@ -220,6 +231,36 @@ class Client:
         done = await self._ask({"type": "get_models", "provider": provider}, "get_models_done")
         return list(done["models"])
 
+    async def embed(
+        self, texts: Sequence[str], *, model: str, provider: str | None = None
+    ) -> list[list[float]]:
+        """A vector for each text, in their order.
+
+        Raises:
+            Unsupported: When the provider makes none.
+        """
+        embed = {"type": "embed", "provider": provider, "model_id": model, "texts": texts}
+        done = await self._ask(embed, "embed_done")
+        return list(done["embeddings"])
+
+    async def pull(
+        self, model: str, *, provider: str | None = None, on_progress: OnProgress | None = None
+    ) -> None:
+        """Have a provider fetch a model. Cancel this, and it stops.
+
+        Raises:
+            WaifuError: When it cannot be had.
+        """
+        progress = on_progress is not None
+        pull = {"type": "pull", "unique_request_id": next(self._ids), "provider": provider}
+        try:
+            await self._ask(
+                {**pull, "model_id": model, "progress": progress}, "pull_done", on_progress
+            )
+        except asyncio.CancelledError:
+            self._send({"type": "interrupt", "target": pull["unique_request_id"]})
+            raise
+
     async def status(self) -> dict[str, Any]:
         """What is loaded, running and waiting."""
         return await self._ask({"type": "status"}, "status_done")
@@ -288,13 +329,12 @@ class Client:
         *,
         stream: bool,
     ) -> dict[str, Any]:
-        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         return {
             "type": "generate",
             "unique_request_id": next(self._ids),
             "provider": provider,
             "session": session,
-            "messages": messages,
+            **_asked(prompt),
             "params": {"model_id": model, **params},
             "stream": stream,
         }
@@ -310,7 +350,7 @@ class Client:
             self._send(message, inbox)
             while True:
                 answer = await inbox.get()
-                if answer["type"] == "load_progress" and on_progress:
+                if answer["type"] in _PROGRESS and on_progress:
                     on_progress(answer["phase"], answer["fraction"], answer["message"])
                 elif answer["type"] in (until, "error"):
                     return _checked(answer)
@@ -481,6 +521,14 @@ def connect(
     waits for a connection, in seconds.
     """
     return Client(url, token, name, timeout)
+
+
+def _asked(prompt: Prompt) -> dict[str, Any]:
+    if isinstance(prompt, Text):
+        return {"prompt": prompt.text}
+    return {
+        "messages": [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    }
 
 
 def _given(message: Mapping[str, Any]) -> dict[str, Any]:

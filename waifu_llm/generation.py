@@ -30,6 +30,8 @@ class Final(Struct, frozen=True):
     error: WaifuError | None = None
     usage: Usage | None = None
     tool_calls: list[ToolCall] | None = None
+    reasoning: str | None = None
+    """What the model thought, where that was asked for."""
 
 
 class Listener(Protocol):
@@ -62,6 +64,7 @@ class Generation:
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._text = Gathered()
+        self._thoughts = Gathered() if request.params.reasoning == "send" else None
         self._ended = False
         self._silenced = False
         self._cancel_wait: Callable[[], object] | None = None
@@ -118,8 +121,11 @@ class Generation:
         self._listener.chunk(text)
 
     def reasoning(self, text: str) -> None:
-        if not self.ended:
-            self._listener.reasoning(text)
+        if self.ended:
+            return
+        if self._thoughts:
+            self._thoughts.add(text)
+        self._listener.reasoning(text)
 
     def flush(self) -> None:
         self._last_token = monotonic()
@@ -177,6 +183,7 @@ class Generation:
             error=error,
             usage=result.usage if result else None,
             tool_calls=result.tool_calls if result else None,
+            reasoning=self._thoughts.text() if self._thoughts else None,
         )
 
     def _timing(self) -> Timing:

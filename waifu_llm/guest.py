@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from waifu_llm import credentials, names
 from waifu_llm.backend import Progress, Request
-from waifu_llm.conversation import Params
+from waifu_llm.conversation import Params, Penalties
 from waifu_llm.errors import (
     InvalidMessage,
     InvalidProvider,
@@ -30,7 +30,8 @@ from waifu_llm.generation import Generation, Limits, Listener, silence
 from waifu_llm.loads import Loaded, Loads
 from waifu_llm.plugins import Catalogue
 from waifu_llm.protocol import Generate
-from waifu_llm.specs import ProviderSpec
+from waifu_llm.specs import Capability, ProviderSpec
+from waifu_llm.works import Work, Works
 
 _FRESH_MODELS_SECONDS = 0.5
 _FAILURES_REMEMBERED = 64
@@ -119,6 +120,7 @@ class Guest:
         self._left = False
         self._generations: dict[str, Generation] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.works = Works(self._loaded_for, house.waits.answer_ms / 1000)
 
     # Loading
 
@@ -239,7 +241,7 @@ class Guest:
         Raises:
             NotLoaded: When nothing is loaded.
         """
-        loaded = await self._wait_for(self._find(provider), provider)
+        loaded = await self._loaded_for(provider)
         try:
             async with asyncio.timeout(_FRESH_MODELS_SECONDS):
                 loaded.known_models = await (await loaded.ready()).models()
@@ -262,7 +264,7 @@ class Guest:
             )
         reference = self._find(asked.provider_name)
         provider = asked.provider_name or (reference.name if reference else "")
-        request = Request(asked.messages, asked.params, bool(asked.stream))
+        request = Request(asked.messages or [], asked.params, bool(asked.stream), asked.prompt)
         generation = Generation(asked.id, provider, request, listener, asked.session)
         self._register(generation)
         task = self._task(self._drive(generation, reference, asked.provider_name))
@@ -318,6 +320,9 @@ class Guest:
             reference = self._begin(Asked(named), None, asked_for=False)
         return reference
 
+    async def _loaded_for(self, named: str | None) -> Loaded:
+        return await self._wait_for(self._find(named), named)
+
     async def _wait_for(self, reference: _Reference | None, named: str | None) -> Loaded:
         if reference is None and named:
             self._house.catalogue().find(named)  # says which there are
@@ -329,20 +334,25 @@ class Guest:
 
     # Silence
 
-    def interrupt(self, target: str | None = None, session: str | None = None) -> list[Generation]:
+    def interrupt(
+        self, target: str | None = None, session: str | None = None
+    ) -> list[Generation | Work[Any]]:
         """Silence what runs, and tell what that was. Its finals follow, after the next turn."""
+        stopped = self.works.stop(target) if target is not None else []
+        return [*silence(self._named(target, session)), *stopped]
+
+    def _named(self, target: str | None, session: str | None) -> list[Generation]:
         if target is not None:
-            chosen = [self._generations[target]] if target in self._generations else []
-        elif session is not None:
-            chosen = list(self._house.sessions.get(session, ()))
-        else:
-            chosen = list(self._generations.values())
-        return silence(chosen)
+            return [self._generations[target]] if target in self._generations else []
+        if session is not None:
+            return list(self._house.sessions.get(session, ()))
+        return list(self._generations.values())
 
     def leave(self) -> None:
         """It went: nobody listens any more, and nothing is held."""
         self._left = True
         self.interrupt()
+        self.works.leave()
         for reference in self._loaded.values():
             reference.drop()
         self._loaded.clear()
@@ -379,6 +389,23 @@ class Guest:
             log.error("a fault of the module", exc_info=exc)
 
 
+_USES: dict[Capability, Callable[[Request], bool]] = {
+    "images": lambda request: any(message.images for message in request.messages),
+    "tools": lambda request: bool(request.params.tools),
+    "response_format": lambda request: request.params.response_format is not None,
+    "top_p": lambda request: request.params.top_p is not None,
+    "seed": lambda request: request.params.seed is not None,
+    "presence_penalty": lambda request: _penalties(request).presence is not None,
+    "frequency_penalty": lambda request: _penalties(request).frequency is not None,
+    "repetition_penalty": lambda request: _penalties(request).repetition is not None,
+    "prompt": lambda request: request.prompt is not None,
+}
+
+
+def _penalties(request: Request) -> Penalties:
+    return request.params.penalties or Penalties()
+
+
 async def _prepare(request: Request, spec: ProviderSpec) -> Request:
     """As below; where there is much to look through, others are served meanwhile."""
     much = sum(len(message.content or "") for message in request.messages) > _MUCH_TEXT
@@ -387,19 +414,14 @@ async def _prepare(request: Request, spec: ProviderSpec) -> Request:
 
 def _prepared(request: Request, spec: ProviderSpec) -> Request:
     """The request as this provider should see it, or a refusal: nothing is dropped in silence."""
-    params = request.params
-    uses = {
-        "images": any(message.images for message in request.messages),
-        "tools": bool(params.tools),
-        "response_format": params.response_format is not None,
-    }
-    for capability, used in uses.items():
-        if used and capability not in spec.capabilities:
+    for capability, uses in _USES.items():
+        if capability not in spec.capabilities and uses(request):
             raise Unsupported(f"`{spec.name}` does not take `{capability}`.")
+    params = request.params
     messages = names.apply(
         request.messages,
         params.names or "auto",
         params.character_name,
         has_field="names" in spec.capabilities,
     )
-    return Request(messages, params, request.stream)
+    return Request(messages, params, request.stream, request.prompt)

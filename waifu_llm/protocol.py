@@ -91,9 +91,11 @@ class Unload(NamesProvider, tag="unload"):
 
 
 class Generate(NamesProvider, tag="generate", kw_only=True):
-    """Asks for an answer to these messages, and to nothing that was said before."""
+    """Asks for an answer to these messages, and to nothing that was said before; or for more of
+    the text in `prompt`."""
 
-    messages: Annotated[list[Message], Meta(min_length=1, max_length=10_000)]
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=10_000)] | None = None
+    prompt: Annotated[str, Meta(min_length=1)] | None = None
     params: Params
     stream: bool | None = None
     session: Text | None = None
@@ -101,6 +103,10 @@ class Generate(NamesProvider, tag="generate", kw_only=True):
     def __post_init__(self) -> None:
         if self.unique_request_id is None:
             raise ValueError("Missing `unique_request_id`: the answer carries it")
+        if self.messages is None and self.prompt is None:
+            raise ValueError("Missing `messages`: the conversation to be answered")
+        if self.messages is not None and self.prompt is not None:
+            raise ValueError("There are `messages` and a `prompt`: send one of them")
 
     @property
     def id(self) -> str:
@@ -108,8 +114,23 @@ class Generate(NamesProvider, tag="generate", kw_only=True):
         return self.unique_request_id
 
 
+class Embed(NamesProvider, tag="embed", kw_only=True):
+    """Asks for a vector of each text."""
+
+    model_id: Text
+    texts: Annotated[list[str], Meta(min_length=1, max_length=2048)]
+
+
+class Pull(NamesProvider, tag="pull", kw_only=True):
+    """Has a provider fetch a model."""
+
+    model_id: Text
+    progress: bool | None = None
+
+
 class Interrupt(ClientMessage, tag="interrupt"):
-    """Silences what runs: all of this connection, or one `target`, or all of a `session`."""
+    """Silences what runs: all of this connection, or one `target`, or all of a `session`. As a
+    `target` it also stops an `embed` or a `pull`."""
 
     target: RequestId | None = None
     session: Text | None = None
@@ -124,7 +145,17 @@ class Close(ClientMessage, tag="close"):
 
 
 AnyMessage = (
-    Hello | GetProviders | GetModels | Load | Unload | Generate | Interrupt | Status | Close
+    Hello
+    | GetProviders
+    | GetModels
+    | Load
+    | Unload
+    | Generate
+    | Embed
+    | Pull
+    | Interrupt
+    | Status
+    | Close
 )
 MESSAGES: tuple[type[ClientMessage], ...] = get_args(AnyMessage)
 TYPES = [str(kind.__struct_config__.tag) for kind in MESSAGES]
@@ -233,7 +264,7 @@ def _explain(text: str, about: About) -> WaifuError:
 def _kind_of(place: str) -> type[WaifuError]:
     if place.startswith("messages"):
         return InvalidPrompt
-    if place == "params.model_id":
+    if place in ("params.model_id", "model_id"):
         return InvalidModel
     if place in ("provider", "llm"):
         return InvalidProvider

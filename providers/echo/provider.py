@@ -1,7 +1,8 @@
 """A provider that needs no model, to build clients against: it says what it is told.
 
-Models: `echo` says the last message again, a word a chunk; `count` counts to `max_output_length`,
-a number a chunk. `params.extra` takes
+Models: `echo` says the last message again, or the prompt, a word a chunk; `count` counts to
+`max_output_length`, a number a chunk. A vector tells how many characters and words a text has.
+What it pulls is there already. `params.extra` takes
 
     delay_ms        between two chunks
     first_delay_ms  before the first
@@ -17,14 +18,24 @@ import asyncio
 import itertools
 import re
 
-from waifu_provider import Finish, Provider, ProviderError, Reasoning, ToolCall
+from waifu_provider import Embeddings, Finish, Provider, ProviderError, Reasoning, ToolCall
 
+MODELS = ["echo", "count"]
 COUNT_TO = 10
 
 
 class Echo(Provider):
     def models(self):
-        return ["echo", "count"]
+        return MODELS
+
+    def embed(self, model_id, texts):
+        _see_that_it_is_known(model_id)
+        counts = [[float(len(text)), float(len(text.split()))] for text in texts]
+        return Embeddings(counts, sum(len(text.split()) for text in texts))
+
+    def pull(self, model_id, progress):
+        _see_that_it_is_known(model_id)
+        progress(1.0, f"`{model_id}` is there.")
 
     async def generate(self, request):
         extra = request.extra or {}
@@ -46,14 +57,23 @@ class Echo(Provider):
 
 def _words(request):
     """What it will say, made while it is said."""
-    if request.model_id == "echo":
-        text = request.messages[-1].get("content") or ""
-        return (match[0] for match in re.finditer(r"\s*\S+(?:\s+$)?|\s+", text))
+    _see_that_it_is_known(request.model_id)
     if request.model_id == "count":
         last = request.max_output_length or COUNT_TO
         return (f" {number}" if number > 1 else "1" for number in range(1, last + 1))
-    known = "`echo` and `count`"
-    raise ProviderError("INVALID_MODEL", f"There is no model `{request.model_id}`: only {known}.")
+    return (match[0] for match in re.finditer(r"\s*\S+(?:\s+$)?|\s+", _heard(request)[-1]))
+
+
+def _heard(request):
+    if request.prompt is not None:
+        return [request.prompt]
+    return [message.get("content") or "" for message in request.messages]
+
+
+def _see_that_it_is_known(model_id):
+    if model_id not in MODELS:
+        known = " and ".join(f"`{each}`" for each in MODELS)
+        raise ProviderError("INVALID_MODEL", f"There is no model `{model_id}`: only {known}.")
 
 
 async def _wait(milliseconds):
@@ -75,4 +95,4 @@ def _reason(extra, words):
 
 
 def _tokens_in(request):
-    return sum(len((message.get("content") or "").split()) for message in request.messages)
+    return sum(len(text.split()) for text in _heard(request))

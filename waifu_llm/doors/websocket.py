@@ -34,8 +34,15 @@ HANDSHAKE_SECONDS = 5.0
 HELLO_SECONDS = 5.0
 FINISH_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
-FEATURES = ["reasoning", "session", "load_progress", "unload", "status", "tools", "images"]
-_HAVE_FINALS = ("hello", "get_providers", "get_models", "load", "unload", "generate", "status")
+FEATURES = [
+    *("reasoning", "session", "load_progress", "unload", "status", "tools", "images"),
+    *("prompt", "embed", "pull"),
+]
+_HAVE_ACKS = ("load", "pull")
+_HAVE_FINALS = (
+    *("hello", "get_providers", "get_models", "load", "unload", "generate", "embed", "pull"),
+    "status",
+)
 
 log = logging.getLogger("waifu_llm.websocket")
 
@@ -238,10 +245,10 @@ class Conversation:
 
         self._later(asked, finish())
 
-    def _progress(self, asked: protocol.Load) -> Any:
+    def _progress(self, asked: protocol.Load | protocol.Pull) -> Any:
         if not asked.progress:
-            return None
-        return lambda *told: self._writer.send_now(answers.load_progress(asked, *told))
+            return _nobody_asked
+        return lambda *told: self._writer.send_now(answers.progress(asked, *told))
 
     def _unload(self, asked: protocol.Unload) -> None:
         try:
@@ -267,9 +274,28 @@ class Conversation:
         else:
             self._writer.send(self._dialect.ack(About("generate", asked.id)))
 
+    def _embed(self, asked: protocol.Embed) -> None:
+        work = self._guest.works.embed(asked)
+
+        async def finish() -> dict[str, Any]:
+            made = await work.result()
+            return {"embeddings": made.vectors, "usage": made.usage}
+
+        self._later(asked, finish())
+
+    def _pull(self, asked: protocol.Pull) -> None:
+        self._writer.send(self._dialect.ack(asked))
+        work = self._guest.works.pull(asked, self._progress(asked))
+
+        async def finish() -> dict[str, Any]:
+            await work.result()
+            return {}
+
+        self._later(asked, finish())
+
     def _interrupt(self, asked: protocol.Interrupt) -> None:
         stopped = self._guest.interrupt(asked.target, asked.session)
-        fields = answers.interrupted(each.id for each in stopped)
+        fields = answers.interrupted(each.id for each in stopped if each.id is not None)
         self._writer.send(self._dialect.ack(asked, **(fields if asked.unique_request_id else {})))
 
     def _status(self, asked: protocol.Status) -> None:
@@ -290,6 +316,8 @@ class Conversation:
         protocol.Load: _load,
         protocol.Unload: _unload,
         protocol.Generate: _generate,
+        protocol.Embed: _embed,
+        protocol.Pull: _pull,
         protocol.Interrupt: _interrupt,
         protocol.Status: _status,
         protocol.Close: _close,
@@ -328,9 +356,12 @@ class Conversation:
             self._writer.send(self._dialect.ack(About("generate", about.unique_request_id)))
             self._writer.send(self._dialect.generate_failed(about, error))
             return
-        if about.type == "load":
+        if about.type in _HAVE_ACKS:
             self._writer.send(self._dialect.ack(about))
         self._writer.send(self._dialect.refused(about, error))
+
+
+def _nobody_asked(phase: str, fraction: float, message: str) -> None: ...
 
 
 def _fault(exc: Exception) -> WaifuError:
