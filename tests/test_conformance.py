@@ -35,13 +35,21 @@ GOOD = """
     async def generate(self, request):
         if request.model_id != "good":
             raise ProviderError("INVALID_MODEL", "There is no such model.")
-        for word in ("well ", "done"):
+        for word in ('{"said": ', '"well done"}'):
             yield word
             await asyncio.sleep(0.01)
+
+    def embed(self, model_id, texts):
+        return Embeddings([[1.0, 2.0] for _ in texts])
 """
-HEAD = (
-    "import asyncio, atexit, os, subprocess, sys, threading, time\nfrom waifu_provider import *\n"
-)
+HEAD = """
+import asyncio, atexit, os, subprocess, sys, threading, time
+from waifu_provider import *
+
+def said(request):
+    return request.messages[-1]["content"] if request.messages else ""
+"""
+DECLARED = {"images", "tools", "response_format", "prompt", "embeddings"}
 
 Examine = Callable[..., Any]
 
@@ -95,15 +103,16 @@ def outcomes(findings: dict[str, Finding], outcome: str) -> dict[str, str]:
     "folder", [PROVIDERS / "echo", FAKES / "blocking"], ids=["echo", "blocking"]
 )
 async def test_a_good_provider_passes_every_check(subject, folder):
-    findings = await all_of(subject(folder))
-    expected = {"blocking": {"error mapping"}}.get(folder.name, set())  # it takes any model
+    findings = await all_of(subject(folder, embed_model_id="echo"))
+    plain = folder.name == "blocking"
     assert list(findings) == list(CHECKS)
-    assert outcomes(findings, "failed").keys() == expected
-    assert outcomes(findings, "skipped") == {}
+    assert outcomes(findings, "failed").keys() == ({"error mapping"} if plain else set())
+    assert outcomes(findings, "skipped").keys() == (DECLARED if plain else set())
 
 
 async def test_echo_passes_while_it_is_really_interrupted(subject):
-    findings = await all_of(subject(PROVIDERS / "echo", model_id="count"))
+    told = {"model_id": "count", "embed_model_id": "echo"}
+    findings = await all_of(subject(PROVIDERS / "echo", **told))
     assert {each.outcome for each in findings.values()} == {"passed"}
 
 
@@ -130,8 +139,10 @@ async def test_openai_passes_against_an_upstream_that_it_hangs_up_on(
         await upstream.until(lambda log: all(each["state"] != "running" for each in log), LIMIT)
         answered = [each for each in upstream.completions() if each["state"] == "done"]
         aborted = [each for each in upstream.completions() if each["state"] == "aborted"]
-    assert {each.outcome for each in findings.values()} == {"passed"}, findings
-    assert len(answered) == 6  # streamed, whole, after each of three stops, and one refused
+    assert outcomes(findings, "failed") == {}
+    assert outcomes(findings, "skipped").keys() == {"prompt", "embeddings"}
+    # streamed, whole, after each of three stops, one refused, and all that it declares
+    assert len(answered) == 6 + len({"parameters", "images", "tools", "response_format"})
     assert len(aborted) in (2, 3)  # the first may be stopped before it is sent
 
 
@@ -164,7 +175,7 @@ BROKEN = {
         """
         async def generate(self, request):
             async for each in super().generate(request):
-                if not (request.stream and "hello" in request.messages[-1]["content"]):
+                if not request.stream or request.temperature or "hello" not in said(request):
                     yield each
         """,
         "without a word",
@@ -232,6 +243,63 @@ BROKEN = {
         """,
         "best INVALID_MODEL. It came to UNEXPECTED: KeyError",
     ),
+    "parameters": (
+        """
+        async def generate(self, request):
+            if request.temperature is not None:
+                raise RuntimeError("no such thing")
+            async for each in super().generate(request):
+                yield each
+        """,
+        "UNEXPECTED: RuntimeError: no such thing",
+    ),
+    "images": (
+        """
+        async def generate(self, request):
+            if any(message.get("images") for message in request.messages):
+                raise KeyError("images")
+            async for each in super().generate(request):
+                yield each
+        """,
+        "UNEXPECTED: KeyError: 'images'",
+    ),
+    "tools": (
+        """
+        async def generate(self, request):
+            if request.tools:
+                yield ToolCall("1", "get_weather", "Oslo")
+            async for each in super().generate(request):
+                yield each
+        """,
+        "the arguments of `get_weather` is no JSON object: 'Oslo'",
+    ),
+    "response_format": (
+        """
+        async def generate(self, request):
+            yield "[]" if request.response_format else "{}"
+            async for each in super().generate(request):
+                if not request.response_format:
+                    yield each
+        """,
+        "an answer that was to be JSON is no JSON object: '[]'",
+    ),
+    "prompt": (
+        """
+        async def generate(self, request):
+            if request.prompt:
+                return
+            async for each in super().generate(request):
+                yield each
+        """,
+        "without a word",
+    ),
+    "embeddings": (
+        """
+        def embed(self, model_id, texts):
+            return Embeddings([[1.0]])
+        """,
+        "two vectors of one length",
+    ),
     "unload": (
         """
         def unload(self):
@@ -275,7 +343,9 @@ async def test_a_provider_that_is_broken_for_one_check_fails_that_one(name, subj
     source, told = BROKEN[name]
     patience = {"obey": SOON if "stop within" in told else LIMIT}
     patience |= {"step": SOON if name == "exit" else LIMIT}
-    findings = await all_of(subject(broken(source), patience=patience))
+    declared = f"capabilities = ['{name}']\n" if name in DECLARED else ""
+    tried = subject(broken(source, declared), patience=patience, embed_model_id="good")
+    findings = await all_of(tried)
     assert outcomes(findings, "failed").keys() == {name}, findings
     assert told in findings[name].why
 
@@ -397,9 +467,9 @@ async def test_one_that_blocks_while_it_is_asynchronous_is_told(subject, broken)
 async def test_one_without_a_list_is_asked_for_the_model_that_is_named(subject, broken):
     findings = await all_of(subject(broken("def models(self): return []"), model_id="good"))
     assert outcomes(findings, "failed") == {}
-    assert outcomes(findings, "skipped") == {
-        "error mapping": "It lists no models, so it may take any."
-    }
+    skipped = outcomes(findings, "skipped")
+    assert skipped.keys() == {"error mapping", *DECLARED}
+    assert skipped["error mapping"] == "It lists no models, so it may take any."
 
 
 async def test_no_key_is_shown(subject):

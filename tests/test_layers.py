@@ -27,6 +27,7 @@ LAYERS = [
     ["child", "loads", "locks"],
     ["process", "works"],
     ["guest", "trial", "checkup"],
+    ["abilities"],
     ["engine", "answers", "conformance"],
     ["doors.trust", "doors.frames"],
     ["doors.lobby"],

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from waifu_llm import credentials, paths, plugins
+from waifu_llm import abilities, credentials, paths, plugins
 from waifu_llm.backend import Progress
 from waifu_llm.environments import Environments
 from waifu_llm.errors import WaifuError
@@ -23,7 +23,7 @@ from waifu_llm.plugins import Catalogue
 from waifu_llm.process import Generating
 from waifu_llm.provider_log import LogFile
 from waifu_llm.specs import ProviderSpec
-from waifu_llm.trial import AGAIN, LONG, SHORT, Answer, Failed, Subject, Trial, Witnessed
+from waifu_llm.trial import AGAIN, LONG, SHORT, Answer, Failed, Skipped, Subject, Trial, Witnessed
 
 _NO_MODEL = "no-model-has-this-name"
 _LITTLE_TIME = Limits(first=0.2, next=0.2)
@@ -38,10 +38,6 @@ class Finding(Struct, frozen=True):
     name: str
     outcome: Outcome
     why: str = ""
-
-
-class Skipped(Exception):
-    """Why a check has nothing to check."""
 
 
 async def examine(subject: Subject) -> AsyncIterator[Finding]:
@@ -204,6 +200,12 @@ CHECKS: dict[str, Check] = {
     "interrupt after the first token": _interrupt_after,
     "time-out": _time_out,
     "error mapping": _error_mapping,
+    "parameters": abilities.parameters,
+    "images": abilities.images,
+    "tools": abilities.tools,
+    "response_format": abilities.response_format,
+    "prompt": abilities.prompt,
+    "embeddings": abilities.embeddings,
     "unload": _unload,
     "exit": _exit,
     "noisy stdout": _noisy_stdout,
@@ -222,6 +224,7 @@ def subject_of(
     environments: Environments,
     *,
     model_id: str | None = None,
+    embed_model_id: str | None = None,
     seconds: float = 60.0,
 ) -> Subject:
     """The provider of a folder, in the environment that the module would run it in.
@@ -241,6 +244,7 @@ def subject_of(
         log_file=LogFile(found.provider_log(spec.name)),
         settings=credentials.resolve(spec, {}, chosen, os.environ),
         model_id=model_id,
+        embed_model_id=embed_model_id,
         seconds=seconds,
     )
 

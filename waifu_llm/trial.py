@@ -16,7 +16,7 @@ from msgspec import Struct
 from waifu_llm import wire
 from waifu_llm.backend import Request, Result, Settings
 from waifu_llm.child import LATE_EXIT_SECONDS, Patience
-from waifu_llm.conversation import Message, Params
+from waifu_llm.conversation import Message, Params, ToolCall
 from waifu_llm.errors import WaifuError
 from waifu_llm.generation import Final
 from waifu_llm.process import Generating, ProviderProcess
@@ -37,6 +37,10 @@ class Failed(Exception):
     """What a provider does wrong, in a sentence, and what its author can do."""
 
 
+class Skipped(Exception):
+    """Why a check has nothing to check."""
+
+
 class Subject(Struct, frozen=True, kw_only=True):
     """Who is on trial, and under which conditions."""
 
@@ -48,6 +52,7 @@ class Subject(Struct, frozen=True, kw_only=True):
     settings: Settings = {}
     model_id: str | None = None
     """The model to ask; the first of its list where none is named."""
+    embed_model_id: str | None = None
     seconds: float = 60.0
     """For a load, and for an answer."""
     patience: Patience = Patience()
@@ -60,6 +65,7 @@ class Answer:
 
     def __init__(self) -> None:
         self.text = ""
+        self.tool_calls: list[ToolCall] = []
         self.error: WaifuError | None = None
         self.begun = asyncio.Event()
         self.ended = asyncio.Event()
@@ -72,6 +78,7 @@ class Answer:
         self.begun.set()
 
     def done(self, result: Result) -> None:
+        self.tool_calls = result.tool_calls or []
         self._end(None)
 
     def failed(self, error: WaifuError) -> None:
@@ -200,17 +207,21 @@ class Trial:
     # What it is asked
 
     async def answer(self, content: str, *, stream: bool = True) -> None:
+        await self.answer_to(self.request(content, stream=stream))
+
+    async def answer_to(self, request: Request) -> Answer:
         """It must answer.
 
         Raises:
             Failed, WaifuError: When it does not.
         """
-        answer = (await self.loaded()).ask(self.request(content, stream=stream))
+        answer = (await self.loaded()).ask(request)
         await self.within(answer.ended.wait(), "It did not come to the end of an answer")
         if answer.error:
             raise answer.error
-        if not answer.text.strip():
+        if not answer.text.strip() and not answer.tool_calls:
             raise Failed("It answered without a word. Yield text from `generate`.")
+        return answer
 
     def request(self, content: str, *, stream: bool = True, model_id: str | None = None) -> Request:
         params = Params(model_id=model_id or self.model_id)

@@ -2,7 +2,7 @@
 
 Models: `echo` says the last message again, or the prompt, a word a chunk; `count` counts to
 `max_output_length`, a number a chunk. A vector tells how many characters and words a text has.
-What it pulls is there already. `params.extra` takes
+What it pulls is there already. With a `response_format` it says `{"said": …}`. `params.extra` takes
 
     delay_ms        between two chunks
     first_delay_ms  before the first
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import re
 
 from waifu_provider import Embeddings, Finish, Provider, ProviderError, Reasoning, ToolCall
@@ -58,10 +59,13 @@ class Echo(Provider):
 def _words(request):
     """What it will say, made while it is said."""
     _see_that_it_is_known(request.model_id)
-    if request.model_id == "count":
+    text = _heard(request)[-1]
+    if request.response_format is not None:
+        text = json.dumps({"said": text})
+    elif request.model_id == "count":
         last = request.max_output_length or COUNT_TO
         return (f" {number}" if number > 1 else "1" for number in range(1, last + 1))
-    return (match[0] for match in re.finditer(r"\s*\S+(?:\s+$)?|\s+", _heard(request)[-1]))
+    return (match[0] for match in re.finditer(r"\s*\S+(?:\s+$)?|\s+", text))
 
 
 def _heard(request):

@@ -44,6 +44,9 @@ def _settings(
 )
 @click.option("--model", metavar="ID", help="The model to ask.  [default: the first it lists]")
 @click.option(
+    "--embed-model", metavar="ID", help="The model to ask for embeddings.  [default: none]"
+)
+@click.option(
     "--seconds",
     default=60.0,
     type=click.FloatRange(min=1),
@@ -53,7 +56,12 @@ def _settings(
 )
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON, at the end.")
 def command(
-    folder: Path, settings: dict[str, str], model: str | None, seconds: float, as_json: bool
+    folder: Path,
+    settings: dict[str, str],
+    model: str | None,
+    embed_model: str | None,
+    seconds: float,
+    as_json: bool,
 ) -> None:
     """Check a provider's folder with real processes.
 
@@ -77,6 +85,7 @@ def command(
             here.catalogue,
             here.environments,
             model_id=model,
+            embed_model_id=embed_model,
             seconds=seconds,
         )
     except (Authorization, InvalidMessage) as error:
