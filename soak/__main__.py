@@ -25,7 +25,7 @@ from fake_upstreams.running import running_upstream
 
 from soak.clients import ANSWER_SECONDS, KEYS, Crowd
 from soak.cycles import SPARE_DESCRIPTORS, come_and_go
-from soak.family import Core, start_core
+from soak.family import Core, left_of, start_core
 from soak.history import Violation
 from soak.installs import kill_installations
 from soak.kills import kill_over_and_over
@@ -101,6 +101,7 @@ async def _soak(home: Path, upstream: str, seconds: float, seed: int) -> None:
             await raging
         _tell(crowd.outcomes, nemesis.deeds, meter)
         await _until_nothing_is_loaded(url)
+        await left_of(module.pid, ANSWER_SECONDS)
         _check_what_is_left(before, meter.read())
         _check_growth(meter, seconds)
         await _check_that_it_closes(module, url)

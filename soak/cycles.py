@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from soak.family import descendants, is_zombie, lives, put_provider, start_core
+from soak.family import descendants, left_of, lives, put_provider, start_core
 from soak.history import Violation
 from waifu_llm.client import connect
 from waifu_llm.errors import ProviderCrashed
@@ -50,7 +50,7 @@ async def come_and_go(home: Path, times: int) -> None:
         await _lives(url, AT_ONCE)  # what the first ones build up stays
         before = _descriptors(core.pid)
         worst = await _lives(url, times)
-        _check_what_is_left(core.pid, before)
+        await _check_what_is_left(core.pid, before)
     finally:
         core.kill()
         await core.wait()
@@ -92,12 +92,12 @@ async def _live(url: str, number: int, way: str) -> float:
     return time.monotonic() - begun
 
 
-def _check_what_is_left(pid: int, before: int) -> None:
+async def _check_what_is_left(pid: int, before: int) -> None:
+    left = await left_of(pid, GONE_SECONDS)
     more = _descriptors(pid) - before
-    zombies = [each for each in descendants(pid) if is_zombie(each)]
-    print(f"left: {len(zombies)} zombies, {more:+d} descriptors")
-    if zombies or abs(more) > SPARE_DESCRIPTORS:
-        raise Violation(f"what came and went left {zombies} and {more} descriptors")
+    print(f"left: {len(left)} processes or zombies, {more:+d} descriptors")
+    if left or abs(more) > SPARE_DESCRIPTORS:
+        raise Violation(f"what came and went left {left} and {more} descriptors")
 
 
 def _descriptors(pid: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from pathlib import Path
 from textwrap import dedent
 
@@ -39,12 +40,16 @@ def descendants(pid: int) -> list[int]:
     return [each for child in children for each in (int(child), *descendants(int(child)))]
 
 
+async def left_of(pid: int, seconds: float) -> list[int]:
+    """Its descendants, zombies too, that stay: the last may just be ending."""
+    until = time.monotonic() + seconds
+    while (left := descendants(pid)) and time.monotonic() < until:
+        await asyncio.sleep(0.05)
+    return left
+
+
 def lives(pid: int) -> bool:
     return _state(pid) not in ("", "Z")
-
-
-def is_zombie(pid: int) -> bool:
-    return _state(pid) == "Z"
 
 
 def _state(pid: int) -> str:
