@@ -322,8 +322,20 @@ def test_an_extension_of_nothing_and_a_circle_are_named(places):
     places.provider(places.bundled, "two", 'name = "two"\ntitle = "2"\nextends = "one"')
     found = places.discover()
     assert found.specs == {}
-    assert "It extends `base`, which cannot be used." in found.broken["vendor"]
-    assert {"one", "two"} <= found.broken.keys()
+    assert found.broken["vendor"] == "It extends `base`, which is not there."
+    assert (
+        "`one`, and that in the end extends this one." in found.broken["two"] + found.broken["one"]
+    )
+
+
+def test_an_extension_of_what_is_broken_and_one_with_packages_are_named(places):
+    places.provider(places.bundled, "base", "name = ")
+    places.provider(places.bundled, "vendor", VENDOR)
+    other = places.provider(places.bundled, "other", VENDOR.replace('"vendor"', '"other"'))
+    (other / "requirements.in").touch()
+    found = places.discover()
+    assert found.broken["vendor"] == "It extends `base`, which cannot be used."
+    assert "it shares the environment of `base`; take out" in found.broken["other"]
 
 
 def test_an_operator_s_own_lock_holds_for_whoever_shares_the_environment(places, tmp_path):

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from waifu_llm.cli.main import main
+import sys
+
+STOPPED = 130
+
+
+def main() -> None:
+    """Ctrl-C is no fault, not even while the program is still being read."""
+    try:
+        from waifu_llm.cli import main as cli
+
+        cli.main()
+    except KeyboardInterrupt:
+        sys.exit(STOPPED)
+
 
 if __name__ == "__main__":
     main()

@@ -77,7 +77,7 @@ def _said(error: Failed | WaifuError) -> str:
 
 async def _install(trial: Trial) -> None:
     spec = trial.subject.spec
-    if (spec.home / "requirements.in").is_file() and not spec.lock_file.is_file():
+    if spec.lacks_its_lock:
         raise Failed(
             "There is a `requirements.in` and no `requirements.lock`, so nothing is installed. "
             "Make the lock: docs/providers.md says how."

@@ -60,11 +60,17 @@ class Catalogue:
         base = None if name in waiting else self._resolve(spec.extends, (*waiting, name))
         if base is None:
             self.specs.pop(name, None)
-            self.broken[name] = f"It extends `{spec.extends}`, which cannot be used."
+            self.broken.setdefault(name, self._why_not(spec, name in waiting))
             return None
         self._resolved.add(name)
         self.specs[name] = spec = spec.over(base)
         return spec
+
+    def _why_not(self, spec: ProviderSpec, in_a_circle: bool) -> str:
+        if in_a_circle:
+            return f"It extends `{spec.extends}`, and that in the end extends this one."
+        there = "cannot be used" if spec.extends in self.broken else "is not there"
+        return f"It extends `{spec.extends}`, which {there}."
 
     def use_own_locks(self, folder: Path) -> None:
         own = {name: folder / spec.installs_as for name, spec in self.specs.items()}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -51,6 +52,11 @@ class Setting(Struct, frozen=True, forbid_unknown_fields=True):
     default: str | int | float | bool | None = None
     help: str = ""
 
+    @property
+    def default_fits(self) -> bool:
+        kinds = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,)}
+        return self.default is None or type(self.default) in kinds[self.type]
+
 
 class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A provider as its `provider.toml` declares it."""
@@ -91,14 +97,22 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             SpecError: When there is none, or it cannot be used.
         """
         spec = cls.declared(folder)
-        if not spec.entry and not spec.extends:
-            raise SpecError(f"In {folder / 'provider.toml'}: `entry` or `extends` is needed.")
-        if spec.build and not spec.build_lock_file.is_file():
-            raise SpecError(
-                f"In {folder / 'provider.toml'}: `build` names what is built from source, and "
-                "there is no `build.lock` beside it that names the tools for that."
-            )
+        if wrong := spec._fault():
+            raise SpecError(f"In {folder / 'provider.toml'}: {wrong}")
         return spec
+
+    def _fault(self) -> str:
+        if not self.entry and not self.extends:
+            return "`entry` or `extends` is needed."
+        if self.extends and (self.folder / "requirements.in").is_file():
+            return f"it shares the environment of `{self.extends}`; take out its requirements.in."
+        if self.build and not self.build_lock_file.is_file():
+            return (
+                "`build` names what is built from source, and there is no `build.lock` beside it "
+                "that names the tools for that."
+            )
+        wrong = [name for name, setting in self.settings.items() if not setting.default_fits]
+        return f"the default of `{wrong[0]}` is not of its type." if wrong else ""
 
     @classmethod
     def declared(cls, folder: Path) -> ProviderSpec:
@@ -114,7 +128,7 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         except OSError as exc:
             raise SpecError(f"Cannot read {file}: {exc.strerror or exc}.") from None
         except (ValueError, msgspec.ValidationError) as exc:
-            raise SpecError(f"In {file}: {exc}.") from None
+            raise SpecError(f"In {file}: {_plainly(str(exc))}.") from None
         here = folder.resolve()
         return msgspec.structs.replace(spec, folder=here, home=here, code=(here,))
 
@@ -155,6 +169,11 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return (self.own_lock or self.home) / LOCK
 
     @property
+    def lacks_its_lock(self) -> bool:
+        """It says what it wants, and nobody has locked that yet."""
+        return (self.home / "requirements.in").is_file() and not self.lock_file.is_file()
+
+    @property
     def build_lock_file(self) -> Path:
         """The tools that build what `build` names."""
         return self.home / "build.lock"
@@ -188,3 +207,12 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """The values among these settings that nobody may see."""
         names = [name for name, declared in self.settings.items() if declared.secret]
         return [settings[name] for name in names if isinstance(settings.get(name), str)]
+
+
+def _plainly(error: str) -> str:
+    """What msgspec says, without its patterns, and with the choices that there are."""
+    choices = {"kind": ("cloud", "local"), "capabilities": get_args(Capability)}
+    for name, known in choices.items():
+        if "Invalid enum" in error and f"$.{name}" in error:
+            error = f"{error}. Known: {', '.join(known)}"
+    return re.sub(r"matching regex '.*'", "of another form", error)

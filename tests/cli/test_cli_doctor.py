@@ -111,8 +111,17 @@ def test_a_broken_plugin_is_found(waifu_llm: Run, own_home: dict[str, str]) -> N
     torn = Path(own_home["WAIFU_LLM_HOME"], "providers", "torn")
     torn.mkdir(parents=True)
     (torn / "provider.toml").write_text("name = ")
-    ended = waifu_llm("doctor", "echo", "--json", **own_home)
-    assert (ended.returncode, ("plugin", "failed") in steps(ended, "module")) == (1, True)
+    ended = waifu_llm("doctor", "--json", **own_home)
+    assert (ended.returncode, ("provider", "failed") in steps(ended, "module")) == (1, True)
+    assert waifu_llm("doctor", "echo", **own_home).returncode == 0  # it was not asked about
+
+
+def test_settings_for_nobody_are_found(waifu_llm: Run, own_home: dict[str, str]) -> None:
+    file = Path(own_home["WAIFU_LLM_HOME"], "waifu-llm.toml")
+    file.write_text("[providers.openia]\n")
+    ended = waifu_llm("doctor", "--json", **own_home)
+    assert (ended.returncode, ("settings", "failed") in steps(ended, "module")) == (1, True)
+    assert "There are settings for `openia`" in ended.stdout
 
 
 def test_without_a_key_it_says_where_to_get_one(waifu_llm: Run, openai_installed: None) -> None:

@@ -73,7 +73,8 @@ def test_without_a_module_it_says_how_to_start_one(waifu_llm: Run, flags: list[s
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     ended = waifu_llm("status", *flags, WAIFU_LLM_PORT=str(port))
-    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.returncode == 1
+    assert (json.loads(ended.stdout)["error"]["code"] if flags else "UNAVAILABLE") == "UNAVAILABLE"
     assert f"No module answers at ws://127.0.0.1:{port}" in ended.stderr
     assert f"Start one with `{program()} serve`" in ended.stderr
 

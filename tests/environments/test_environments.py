@@ -522,7 +522,7 @@ async def test_what_its_user_left_behind_is_removed(
     await (await ensure_elsewhere(provider())).communicate()
     assert list(root.glob("tried/*/in-use-*"))
     (folder,) = (each.folder for each in environments.installed())
-    assert await environments.remove("tried") == [folder]
+    assert [each.folder for each in await environments.remove("tried")] == [folder]
     assert (folder.exists(), environments.installed()) == (False, [])
 
 
@@ -556,8 +556,27 @@ async def test_a_lock_that_comes_back_finds_its_environment(environments, provid
 async def test_what_was_half_made_is_pruned(environments, root):
     half = root / "tried" / "0123-4567"
     half.mkdir(parents=True)
-    await environments.prune(wanted={"tried"})
+    (half / "a file").write_bytes(b"x" * 10_000)
+    (removed,) = await environments.prune(wanted={"tried"})
     assert not half.exists()
+    assert (removed.provider, removed.folder) == ("tried", half)
+    assert removed.bytes >= 10_000
+
+
+async def test_who_removes_or_prunes_is_told_that_another_installs(
+    environments, provider, gate, root, cache
+):
+    spec = provider(gate.source)
+    making = asyncio.create_task(environments.install(spec, Heard()))
+    await soon(gate.waiting.wait())
+    other, told = Environments(root, cache), asyncio.Event()
+    pruning = asyncio.create_task(other.prune({"tried"}, told.set))
+    removing = asyncio.create_task(other.remove("tried", told.set))
+    await soon(told.wait())
+    gate.open()
+    await soon(asyncio.gather(making, pruning))
+    (removed,) = await soon(removing)
+    assert removed.bytes > 0
 
 
 async def test_what_a_provider_left_that_is_gone_is_pruned(
@@ -566,7 +585,7 @@ async def test_what_a_provider_left_that_is_gone_is_pruned(
     await (await ensure_elsewhere(provider())).communicate()
     assert await environments.prune(wanted={"tried"}) == []
     (removed,) = await environments.prune(wanted=set())
-    assert not removed.exists()
+    assert not removed.folder.exists()
 
 
 async def test_files_that_two_environments_share_are_counted_once(environments, provider, wheels):
@@ -608,6 +627,43 @@ async def test_a_provider_that_does_not_import_is_not_installed(environments, pr
     with pytest.raises(InstallFailed, match="No module named 'a_package_that_is_missing'"):
         await environments.ensure(spec, heard)
     assert environments.find(spec) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import nothing_there", r'provider\.py", line 1:\nModuleNotFoundError: No module named'),
+        ("def", r"provider\.py\", line 1\n.*SyntaxError"),
+        ("import sys\nsys.exit(3)", r'provider\.py", line 2:\nSystemExit: 3'),
+        ("class Other: pass", r"AttributeError: .*Tried"),
+        ("class Tried: pass", r"`Tried` is not a Provider: derive it"),
+    ],
+)
+async def test_what_is_no_provider_is_told_without_a_traceback(
+    environments, provider, heard, source, said
+):
+    with pytest.raises(InstallFailed, match=f"(?s){said}") as caught:
+        await environments.ensure(provider(source + "\n"), heard)
+    assert "Traceback" not in caught.value.message
+    assert "importlib" not in caught.value.message
+
+
+async def test_wishes_that_nobody_locked_are_not_installed(environments, provider, heard):
+    spec = provider()
+    (spec.folder / "requirements.in").write_text("tiny\n")
+    with pytest.raises(InstallFailed, match=r"has a requirements\.in and no requirements\.lock"):
+        await environments.ensure(spec, heard)
+
+
+async def test_a_path_that_python_cannot_tell_from_two_is_named(tmp_path, cache, provider, heard):
+    with pytest.raises(InstallFailed, match=f"its path has a `{os.pathsep}`. WAIFU_LLM_HOME"):
+        await Environments(tmp_path / f"a{os.pathsep}b", cache).ensure(provider(), heard)
+
+
+async def test_wheels_that_are_no_folder_are_named(root, cache, provider, heard, tmp_path):
+    environments = Environments(root, cache, wheels=tmp_path / "none")
+    with pytest.raises(InstallFailed, match=r"`wheels` should name a folder, and .*none is none"):
+        await environments.ensure(provider(), heard)
 
 
 async def test_a_place_that_cannot_be_written_is_named(provider, tmp_path, cache, heard):
@@ -697,8 +753,8 @@ async def test_nothing_is_built_with_what_is_not_locked(tool, environments, buil
 async def test_a_folder_of_wheels_is_enough(
     tool, provider, root, cache, tmp_path, heard, monkeypatch
 ):
-    """Whatever the operator's settings say of indexes that cannot be reached."""
-    for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"):
+    """Whatever the operator's settings say of places that cannot be reached."""
+    for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "PIP_FIND_LINKS", "UV_FIND_LINKS"):
         monkeypatch.setenv(name, "http://127.0.0.1:9/simple")
     folder = tmp_path / "my wheels"
     folder.mkdir()

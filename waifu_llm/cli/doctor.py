@@ -52,14 +52,17 @@ def command(names: tuple[str, ...], model: str | None, as_json: bool) -> None:
     specs = [here.catalogue.find(name) for name in names] or list(here.catalogue.specs.values())
     if model and len(specs) != 1:
         raise click.UsageError("--model needs one provider to be named.")
-    report = asyncio.run(_examine(here, specs, model, None if as_json else _show))
+    show = None if as_json else _show
+    report = asyncio.run(_examine(here, specs, model, show, whole=not names))
     if as_json:
         click.echo(json.dumps(report, indent=2))
     if any(each["state"] == "failed" for each in report["findings"]):
         sys.exit(FAILED)
 
 
-async def _examine(here: Here, specs: list[ProviderSpec], model: str | None, show: Any) -> Any:
+async def _examine(
+    here: Here, specs: list[ProviderSpec], model: str | None, show: Any, *, whole: bool
+) -> Any:
     findings = []
 
     def note(about: str, finding: Finding) -> None:
@@ -68,7 +71,7 @@ async def _examine(here: Here, specs: list[ProviderSpec], model: str | None, sho
         if show:
             show(findings[-1])
 
-    for finding in (*_machine(here), await _module()):
+    for finding in (*_machine(here), await _module(), *(_broken(here) if whole else ())):
         note("module", finding)
     for spec in sorted(specs, key=lambda spec: spec.name):
         with tempfile.TemporaryDirectory() as folder:
@@ -91,10 +94,15 @@ def _machine(here: Here) -> Iterator[Finding]:
         "uv", "ok" if tool else "skipped", tool or "It is not there.", "" if tool else better
     )
     yield _home(here.paths.home)
+
+
+def _broken(here: Here) -> Iterator[Finding]:
+    advice = "Repair it, or list it in `disabled_plugins`."
     for name, why in here.catalogue.broken.items():
-        yield Finding(
-            "plugin", "failed", f"{name}: {why}", "Repair it, or list it in `disabled_plugins`."
-        )
+        yield Finding("provider", "failed", f"{name}: {why}", advice)
+    for name in here.settings.providers.keys() - here.catalogue.specs.keys():
+        told = f"There are settings for `{name}`, and there is no such provider."
+        yield Finding("settings", "failed", told, "Correct the name in waifu-llm.toml.")
 
 
 def _home(home: Path) -> Finding:

@@ -13,11 +13,9 @@ import click
 
 from waifu_llm.cli.bar import Bar
 from waifu_llm.cli.here import Here, look_around
-from waifu_llm.cli.main import FAILED
+from waifu_llm.cli.main import FAILED, STOPPED
 from waifu_llm.errors import WaifuError
 from waifu_llm.specs import ProviderSpec
-
-STOPPED = 130
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 

@@ -15,6 +15,7 @@ from waifu_llm.cli.here import Here, look_around
 from waifu_llm.cli.install import json_option
 from waifu_llm.cli.reach import connected
 from waifu_llm.cli.sizes import ago, megabytes
+from waifu_llm.cli.terminal import harmless
 from waifu_llm.environments import Installed
 from waifu_llm.errors import WaifuError
 from waifu_llm.specs import ProviderSpec
@@ -90,7 +91,7 @@ def versions_of(spec: ProviderSpec) -> dict[str, str]:
 
 def _show(here: Here, rows: list[dict[str, Any]], total: int) -> None:
     for row in rows:
-        click.echo(f"{row['name']:<16} {row['kind']:<6} {_state(row):<14} {row['title']}")
+        click.echo(f"{row['name']:<16} {row['kind']:<6} {_state(row):<14} {harmless(row['title'])}")
         if row["bytes"]:
             click.echo(f"{'':<24}{_details(row)}")
     click.echo(f"All environments and the cache of packages take {megabytes(total)}.")

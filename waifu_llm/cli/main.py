@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
+import json
 import os
 import sys
 
@@ -12,7 +14,8 @@ import click
 from waifu_llm.cli.advice import advised, program
 from waifu_llm.version import __version__
 
-FAILED, WRONG_USAGE = 1, 2
+FAILED, WRONG_USAGE, STOPPED = 1, 2, 130
+_NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 COMMANDS = {
     "serve": "Run the module.",
     "chat": "Talk to a model through a running module.",
@@ -45,6 +48,13 @@ class Commands(click.Group):
         command: click.Command = module.command
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Stopped.", err=True)
+            sys.exit(STOPPED)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -68,7 +78,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Exit status: 0 done, 1 failed, 2 wrong usage."""
+    """Exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C."""
     from waifu_llm.config import ConfigError
     from waifu_llm.errors import WaifuError
 
@@ -82,7 +92,8 @@ def main() -> None:
     except OSError as error:
         _write_nothing_more()
         where = f": {error.filename}" if error.filename else ""
-        _complain(f"{error.strerror or error}{where}.", FAILED)
+        home = " WAIFU_LLM_HOME names another home." if error.errno in _NOT_WRITABLE else ""
+        _complain(f"{error.strerror or error}{where}.{home}", FAILED)
 
 
 def _print_what_can_be_printed() -> None:
@@ -98,5 +109,9 @@ def _write_nothing_more() -> None:
 
 
 def _complain(error: object, status: int) -> None:
+    """A program that asked for JSON gets JSON."""
+    if "--json" in sys.argv:
+        told = {"code": getattr(error, "code", "UNEXPECTED"), "message": str(error)}
+        click.echo(json.dumps({"error": told}, indent=2))
     click.echo(f"waifu-llm: {advised(str(error))}", err=True)
     sys.exit(status)

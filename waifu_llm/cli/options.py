@@ -47,7 +47,7 @@ def _setting_option(each: Any) -> Callable[[Function], Function]:
 def _kind(each: Any) -> tuple[click.ParamType[Any] | None, str | None]:
     """What a shell can complete is told to it; what is right is decided in `config`."""
     if each.metadata.get("path"):
-        return click.Path(), "FILE"
+        return click.Path(), "PATH"
     if choices := each.metadata.get("choices"):
         return click.Choice(choices, case_sensitive=False), None
     kinds: dict[type, str] = {int: "N", float: "SECONDS"}

@@ -10,6 +10,7 @@ import click
 from waifu_llm.cli.here import look_around
 from waifu_llm.cli.install import json_option
 from waifu_llm.cli.sizes import megabytes
+from waifu_llm.cli.uninstall import tell_of_waiting
 
 
 @click.command("prune", short_help="Remove environments that are of no use any more.")
@@ -25,14 +26,13 @@ def command(as_json: bool) -> None:
       waifu-llm prune
     """
     here = look_around()
-    known = {each.folder: each for each in here.environments.installed()}
-    wanted = here.catalogue.specs.keys() | here.catalogue.broken.keys()
-    removed = [known[each] for each in asyncio.run(here.environments.prune(set(wanted)))]
+    wanted = {*here.catalogue.specs, *here.catalogue.broken}
+    removed = asyncio.run(here.environments.prune(wanted, tell_of_waiting("a provider")))
     if as_json:
         rows = [{"name": each.provider, "folder": str(each.folder)} for each in removed]
         click.echo(json.dumps({"removed": rows}, indent=2))
         return
     for each in removed:
-        click.echo(f"{each.provider}: {each.folder.name} is removed ({megabytes(each.own_bytes)}).")
+        click.echo(f"{each.provider}: {each.folder.name} is removed ({megabytes(each.bytes)}).")
     if not removed:
         click.echo("There was nothing to remove.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -11,7 +12,6 @@ import click
 from waifu_llm.cli.here import Here, look_around
 from waifu_llm.cli.install import json_option
 from waifu_llm.cli.sizes import megabytes
-from waifu_llm.environments import Installed
 
 
 @click.command("uninstall", short_help="Remove the environments of providers.")
@@ -27,8 +27,7 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
       waifu-llm uninstall openai
     """
     here = look_around()
-    known = here.environments.installed()
-    removed = [_remove(here, name, known) for name in dict.fromkeys(names)]
+    removed = [_remove(here, name) for name in dict.fromkeys(names)]
     if as_json:
         click.echo(json.dumps({"providers": removed}, indent=2))
         return
@@ -37,9 +36,17 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
         click.echo(f"{each['name']} {removed_it if each['removed'] else 'is not installed'}.")
 
 
-def _remove(here: Here, name: str, known: list[Installed]) -> dict[str, Any]:
-    if not any(each.provider == name for each in known):
+def _remove(here: Here, name: str) -> dict[str, Any]:
+    if not (here.paths.environments / name).is_dir():
         here.catalogue.find(name)  # a name that nobody bears is an error
-    folders = asyncio.run(here.environments.remove(name))
-    size = sum(each.own_bytes for each in known if each.folder in folders)
-    return {"name": name, "removed": len(folders), "bytes": size}
+    removed = asyncio.run(here.environments.remove(name, tell_of_waiting(name)))
+    return {
+        "name": name,
+        "removed": len(removed),
+        "bytes": sum(each.bytes for each in removed),
+    }
+
+
+def tell_of_waiting(name: str) -> Callable[[], None]:
+    told = f"Waiting: another program installs {name}."
+    return lambda: click.echo(told, err=True)

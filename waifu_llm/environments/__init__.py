@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 import shutil
 import sys
@@ -19,10 +20,14 @@ from msgspec import Struct
 
 from waifu_llm.backend import Progress
 from waifu_llm.environments import place
+from waifu_llm.environments.causes import cause_of
 from waifu_llm.environments.installer import Installer
-from waifu_llm.environments.place import Place, interpreter
+from waifu_llm.environments.place import Place, Removed, interpreter
 from waifu_llm.errors import Busy, InstallFailed, NotInstalled
 from waifu_llm.specs import ProviderSpec
+
+
+def _no_wait() -> None: ...
 
 
 class Installed(Struct, frozen=True):
@@ -109,12 +114,15 @@ class Environments:
                 if not found.valid(stamp):
                     await self._make(spec, found, stamp, tell)
         except OSError as exc:
-            raise InstallFailed(f"Cannot install `{spec.name}`: {exc}.") from exc
+            why = f"{exc}. {cause_of(str(exc))}".strip()
+            raise InstallFailed(f"Cannot install `{spec.name}`: {why}") from exc
 
     async def _make(
         self, spec: ProviderSpec, found: Place, stamp: dict[str, str], tell: Progress
     ) -> None:
         _see_that_python_fits(spec)
+        _see_that_it_is_locked(spec)
+        _see_that_the_path_fits(found.folder)
         found.remove_half_made()
         folder = found.made_for(stamp)
         if folder is None or not await self._still_works(spec, folder, tell):
@@ -153,8 +161,8 @@ class Environments:
         files = dict(place.files_of(self._root)) | dict(place.files_of(self._cache))
         return sum(files.values())
 
-    async def remove(self, name: str) -> list[Path]:
-        """Remove all environments of one provider; what was removed.
+    async def remove(self, name: str, on_wait: Callable[[], None] = _no_wait) -> list[Removed]:
+        """Remove all environments of one provider. `on_wait` is called when one is being made.
 
         Raises:
             Busy: When a running module uses one of them.
@@ -162,27 +170,28 @@ class Environments:
         found = Place(self._root, name)
         if not found.folder.is_dir():
             return []
-        async with found.locked(_nobody_is_told):
+        async with found.locked(on_wait):
             folders = found.complete()
             if any(place.is_in_use(folder) for folder in folders):
-                raise Busy(f"`{name}` is in use by a running module. Close that first.")
+                raise Busy(
+                    f"`{name}` is in use by a running module. Stop that first: Ctrl-C where it "
+                    "runs ends it."
+                )
             found.forget_current()
-            for folder in folders:
-                place.remove(folder)
-            found.remove_half_made()
-        return folders
+            return [*map(place.remove, folders), *found.remove_half_made()]
 
-    async def prune(self, wanted: set[str]) -> list[Path]:
+    async def prune(
+        self, wanted: set[str], on_wait: Callable[[], None] = _no_wait
+    ) -> list[Removed]:
         """Remove what is of no use: half-made ones, replaced ones, and those of providers that
         are not among the wanted. What is in use stays."""
-        removed = []
+        removed: list[Removed] = []
         for name in self._names():
             found = Place(self._root, name)
-            async with found.locked(_nobody_is_told):
+            async with found.locked(on_wait):
                 if name not in wanted:
                     found.forget_current()
-                found.remove_half_made()
-                removed += found.remove_unused()
+                removed += [*found.remove_half_made(), *found.remove_unused()]
         return removed
 
     def _names(self) -> list[str]:
@@ -218,9 +227,6 @@ class Making:
             listener(phase, fraction, message)
 
 
-def _nobody_is_told() -> None: ...
-
-
 def stamp_of(spec: ProviderSpec) -> dict[str, str]:
     """All that an environment depends on. Another value of any of it, and it is made anew."""
     return {
@@ -235,6 +241,24 @@ def _see_that_python_fits(spec: ProviderSpec) -> None:
         raise InstallFailed(
             f"`{spec.name}` needs Python {spec.python}, and the module runs on "
             f"{platform.python_version()}. Start the module with a newer Python."
+        )
+
+
+def _see_that_it_is_locked(spec: ProviderSpec) -> None:
+    if spec.lacks_its_lock:
+        raise InstallFailed(
+            f"`{spec.name}` has a requirements.in and no requirements.lock beside it. Its author "
+            "makes that with `uv pip compile --universal --generate-hashes requirements.in -o "
+            f"requirements.lock`; `waifu-llm lock {spec.name}` makes one for this machine."
+        )
+
+
+def _see_that_the_path_fits(folder: Path) -> None:
+    """Python's own tools put such a path beside others, parted by that very sign."""
+    if os.pathsep in str(folder):
+        raise InstallFailed(
+            f"No environment can be made in {folder}: its path has a `{os.pathsep}`. "
+            "WAIFU_LLM_HOME names another home for the module."
         )
 
 

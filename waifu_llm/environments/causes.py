@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _CAUSES = {
-    r"hash mismatch|do not match the hashes": "What the index gave is not what the lock names: its "
+    r"hash mismatch|do not match the hashes": "What was found is not what the lock names: its "
     "hash differs. It may have been tampered with. Nothing was installed.",
     r"require-hashes|requires? .*hashes|hashes are (missing|required)": "The lock names something "
     "without a hash. Nothing was installed.",
@@ -16,8 +16,10 @@ _CAUSES = {
     r"dns error|name resolution|connection refused|tcp connect error|network is unreachable"
     r"|failed to establish a new connection|client error \(connect\)|timed out": "The index of "
     "packages cannot be reached. Is there a network? A folder of wheels (`wheels`) needs none.",
-    r"no wheels with a matching|no usable wheels|no matching distribution": "There is no wheel of "
-    "it for this platform and this Python.",
+    r"no wheels with a matching|no usable wheels": "There is no wheel of it for this platform and "
+    "this Python.",
+    r"not found in the|there is no version of|no matching distribution|no versions of": "What the "
+    "lock names is not there, neither at an index nor in a folder of wheels.",
     r"read-only file system|permission denied|os error (13|30)\b": "A folder cannot be written "
     "to. WAIFU_LLM_HOME names another home for the module.",
 }

@@ -47,6 +47,8 @@ class Installer:
         Raises:
             InstallFailed: With what the installer said, or the provider.
         """
+        if self._wheels and not self._wheels.is_dir():
+            raise InstallFailed(f"`wheels` should name a folder, and {self._wheels} is none.")
         progress("environment", 0.1, f"Making an environment for {spec.title}.")
         await self._create(spec, folder)
         for lock in (spec.build_lock_file, spec.lock_file):
@@ -94,9 +96,10 @@ class Installer:
             environ["TMPDIR"] = str(_temporary(folder))
             quiet = ["--no-input", "--disable-pip-version-check"]
             command = [python, "-I", "-m", "pip", "install", *quiet, "--retries", "2"]
-        await _step(
-            spec, [*command, "--require-hashes", "--no-deps", *options], environ, told.watch
-        )
+        if self._wheels:  # that folder alone
+            environ = {name: environ[name] for name in environ if not name.endswith("_FIND_LINKS")}
+        whole = [*command, "--require-hashes", "--no-deps", *options]
+        await _step(spec, whole, environ, told.watch)
         shutil.rmtree(_temporary(folder), ignore_errors=True)
 
     def _only_wheels_here(self) -> list[str]:

@@ -20,7 +20,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 _COMPLETE = "complete"
 _USED = "last-used"
@@ -108,29 +108,39 @@ class Place:
     def forget_current(self) -> None:
         (self.folder / "current.json").unlink(missing_ok=True)
 
-    def remove_half_made(self) -> None:
-        for folder in self._folders():
-            if not (folder / _COMPLETE).exists():
-                shutil.rmtree(folder, ignore_errors=True)
+    def remove_half_made(self) -> list[Removed]:
+        half = [each for each in self._folders() if not (each / _COMPLETE).exists()]
+        return [remove(folder) for folder in half]
 
-    def remove_unused(self) -> list[Path]:
-        """Remove what is neither current nor in use; what was removed."""
+    def remove_unused(self) -> list[Removed]:
+        """Remove what is neither current nor in use."""
         current = self.current()
         kept = current["folder"] if current else None
         idle = [each for each in self.complete() if each.name != kept and not is_in_use(each)]
-        for folder in idle:
-            remove(folder)
-        return idle
+        return [remove(folder) for folder in idle]
 
 
 def interpreter(folder: Path) -> Path:
     return folder / "Scripts" / "python.exe" if os.name == "nt" else folder / "bin" / "python"
 
 
-def remove(folder: Path) -> None:
+class Removed(NamedTuple):
+    """A folder that is gone, and the bytes that are free now."""
+
+    folder: Path
+    bytes: int
+
+    @property
+    def provider(self) -> str:
+        return self.folder.parent.name
+
+
+def remove(folder: Path) -> Removed:
     """Without its mark first: what is left when this is stopped counts as half-made."""
+    removed = Removed(folder, sum(_own_bytes(folder)))
     (folder / _COMPLETE).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
+    return removed
 
 
 # Who uses it
@@ -181,6 +191,15 @@ def files_of(folder: Path) -> Iterator[tuple[tuple[int, int], int]]:
             with suppress(OSError):
                 status = os.lstat(os.path.join(parent, name))
                 yield (status.st_dev, status.st_ino), _bytes_of(status)
+
+
+def _own_bytes(folder: Path) -> Iterator[int]:
+    """Of files that lie nowhere else."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                status = os.lstat(os.path.join(parent, name))
+                yield _bytes_of(status) if status.st_nlink == 1 else 0
 
 
 def _bytes_of(status: os.stat_result) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
@@ -18,6 +18,8 @@ from waifu_llm.paths import HOST
 
 LOOK_SECONDS = 0.25
 _TAIL = 4_000
+_TRACEBACK = "Traceback (most recent call last)"
+_DULL = ("DEBUG ", "TRACE ", "Processing ", "Ignoring ", "Using Python", "Looking in ")
 
 Watch = Callable[[list[str]], None]
 """Given the lines that came since the last look, also when none came."""
@@ -103,5 +105,16 @@ class Follower:
 def _end_of(said: Path) -> str:
     """Its last words, each once, without what it tells only those who look for its faults."""
     lines = said.read_text("utf-8", "replace").splitlines()
-    told = dict.fromkeys(line for line in lines if not line.startswith(("DEBUG ", "TRACE ")))
+    told = dict.fromkeys(line for line in _without_frames(lines) if not line.startswith(_DULL))
     return "\n".join(told)[-_TAIL:].strip()
+
+
+def _without_frames(lines: list[str]) -> Iterator[str]:
+    """Of a traceback its last line, which says what went wrong."""
+    inside = False
+    for line in lines:
+        inside = line.startswith(_TRACEBACK) or (
+            inside and line.startswith((" ", "During", "The "))
+        )
+        if not inside:
+            yield line

@@ -26,6 +26,8 @@ import json
 import platform
 import sys
 import traceback
+from traceback import print_exc
+from typing import Callable
 
 import host_shadow
 from host_requests import Requests
@@ -39,7 +41,7 @@ IMPORT_FAILED = 3
 def main(folder: str, entry: str, *options: str) -> int:
     folders = [folder, *values_of("--beside", options)]
     if "--probe" in options:
-        return 0 if import_provider(folders, entry) else IMPORT_FAILED
+        return 0 if import_provider(folders, entry, tell_briefly) else IMPORT_FAILED
     source, target = claim()
     keep_memory_private()
     for lifeline in values_of("--lifeline", options):
@@ -64,16 +66,31 @@ def keep_memory_private() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def import_provider(folders: list[str], entry: str) -> Provider | None:
+def import_provider(
+    folders: list[str], entry: str, tell: Callable[[list[str]], object] = lambda _: print_exc()
+) -> Provider | None:
     """Our own folder leaves the path, the provider's come last: neither hides a library."""
     sys.path[:] = [*sys.path[1:], *folders]
     module, _, name = entry.partition(":")
     try:
-        provider: Provider = getattr(importlib.import_module(module), name)()
+        provider = getattr(importlib.import_module(module), name)()
+        if not isinstance(provider, Provider):
+            raise TypeError(f"`{name}` is not a Provider: derive it from waifu_provider.Provider")
     except (Exception, SystemExit):
-        traceback.print_exc(file=sys.stderr)
+        tell(folders)
         return None
     return provider
+
+
+def tell_briefly(folders: list[str]) -> None:
+    """What is wrong, and the last line of the provider's own that led there."""
+    _, error, frames = sys.exc_info()
+    own = [
+        each for each in traceback.extract_tb(frames) if each.filename.startswith(tuple(folders))
+    ]
+    if own:
+        print(f'File "{own[-1].filename}", line {own[-1].lineno}:', file=sys.stderr)
+    print(*traceback.format_exception_only(type(error), error), sep="", end="", file=sys.stderr)
 
 
 async def serve(provider: Provider, source: int, target: int) -> None:
