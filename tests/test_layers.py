@@ -21,7 +21,7 @@ LAYERS = [
     ["version", "errors", "paths", "redaction", "gathered", "system"],
     ["conversation"],
     ["protocol", "config", "backend", "names"],
-    ["specs"],
+    ["specs", "keys"],
     ["hookspecs", "credentials"],
     ["plugins", "scaffold", "environments", "wire", "generation", "provider_log", "restarts"],
     ["child", "loads", "locks"],
@@ -41,7 +41,7 @@ LAYERS = [
 
 LAYER_OF = {room: number for number, layer in enumerate(LAYERS) for room in layer}
 FREE = {"", "doors"}
-OPTIONAL = {"app": {"uvloop"}}
+OPTIONAL = {"app": {"uvloop"}, "keys": {"keyring"}}
 
 
 def module_name(file):
