@@ -105,6 +105,59 @@ async def rest_of(wire: Wire) -> list[dict[str, Any]]:
 # Starting
 
 
+def test_a_profile_named_like_a_provider_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "waifu-llm.toml").write_text('[profiles.echo]\nprovider = "echo"\n')
+    status, said = refused(tmp_path)
+    assert status == 2
+    assert "The profile `echo` is named like a provider. Give it another name." in said
+
+
+@pytest.mark.parametrize("text", ["[profiles.hilda]", "profiles = 1"])
+def test_a_profile_that_cannot_be_read_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "waifu-llm.toml").write_text(text)
+    status, said = refused(tmp_path)
+    assert (status, "profile" in said) == (2, True)
+
+
+@POSIX
+@pytest.mark.parametrize(("mode", "warned"), [(0o644, True), (0o600, False)])
+async def test_a_key_that_others_can_read_is_warned_of(
+    start_at: StartModule, tmp_path: Path, mode: int, warned: bool
+) -> None:
+    settings = tmp_path / "home" / "waifu-llm.toml"
+    settings.parent.mkdir()
+    settings.write_text('[providers.openai]\napi_key = "sk-canary"\n')
+    settings.chmod(mode)
+    module = start_at()
+    async with client.connect(module.url) as llm:
+        await llm.close_module()
+    module.wait()
+    module.kill()
+    said = "\n".join(module.errors)
+    assert (f"others can read {settings}, and it holds a key" in said) is warned
+    assert "sk-canary" not in said
+
+
+async def test_a_changed_profile_and_a_new_key_hold_without_a_restart(
+    start_at: StartModule, tmp_path: Path
+) -> None:
+    settings = tmp_path / "home" / "waifu-llm.toml"
+    module = start_at()
+    async with client.connect(module.url) as llm:
+        assert "hilda" not in await llm.providers()
+        settings.write_text('[profiles.hilda]\nprovider = "echo"\nmodel = "count"\n')
+        assert "hilda" in await llm.providers()
+        answer = await llm.generate("hi", provider="hilda", max_output_length=2)
+        assert (answer.response, answer.provider, answer.model_id) == ("1 2", "hilda", "count")
+        settings.write_text('[profiles.hilda]\nprovider = "echo"\nmodel = "echo"\n')
+        assert (await llm.generate("hi there", provider="hilda")).response == "hi there"
+        settings.write_text("[profiles.hilda")
+        assert (await llm.generate("hi again", provider="hilda")).response == "hi again"
+    module.kill()
+    (line,) = module.errors
+    assert "What held before still holds." in line
+
+
 def test_the_address_stands_on_a_line_of_its_own(start_module: StartModule) -> None:
     url = start_module("--port", "0").url
     assert re.fullmatch(r"ws://127\.0\.0\.1:[1-9]\d*", url)

@@ -13,10 +13,15 @@ import pytest
 from fake_upstreams.running import RunningUpstream, running_upstream
 from support import Module, Wire, generate
 
+from waifu_llm.keys import KeyStore
+
 CLIENT_KEY = "sk-canary-of-the-client-8c1f"
 WRONG_KEY = "wrong-canary-of-a-typo-55d0"
 OPERATOR_KEY = "sk-canary-of-the-operator-e7a2"
-KEYS = [CLIENT_KEY, WRONG_KEY, OPERATOR_KEY]
+FILE_KEY = "sk-canary-of-the-file-19bb"
+RING_KEY = "sk-canary-of-the-keyring-6d3c"
+KEYS = [CLIENT_KEY, WRONG_KEY, OPERATOR_KEY, FILE_KEY, RING_KEY]
+KEYED_HOME = "https://keyed.example"
 
 if not Path("/proc").is_dir():
     pytest.skip("looks into processes by /proc", allow_module_level=True)
@@ -39,9 +44,11 @@ def told_of(pid: int) -> str:
 
 
 def written_below(folder: Path) -> Iterator[str]:
-    """All that is kept, but for the libraries of environments."""
+    """All that is kept, but for the libraries of environments, and the file that is for keys."""
     for file in folder.rglob("*"):
-        if file.is_file() and "site-packages" not in file.parts and not file.is_symlink():
+        if file.name == "keys.json":
+            assert file.stat().st_mode & 0o777 == 0o600
+        elif file.is_file() and "site-packages" not in file.parts and not file.is_symlink():
             yield file.read_text("utf-8", "replace")
 
 
@@ -51,10 +58,28 @@ async def ask(wire: Wire, stream: bool, **fake: Any) -> list[dict[str, Any]]:
     return await wire.until("generate_done", "generate_stream_done")
 
 
+@pytest.fixture
+def stored_keys(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, str]]:
+    """Two, by their names: one in the file, and one in what stands in for the system's keyring."""
+    monkeypatch.setenv("FAKE_KEYRING", str(tmp_path / "keyring.json"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "fake_keyring"))
+    monkeypatch.syspath_prepend(os.environ["PYTHONPATH"])
+    keys = {"in-file": FILE_KEY, "in-keyring": RING_KEY}
+    for name, key in keys.items():
+        store = KeyStore(home / "keys.json", keyring=name == "in-keyring")
+        store.set("keyed", name, KEYED_HOME, key)
+    assert RING_KEY not in (home / "keys.json").read_text("utf-8")
+    yield keys
+    (home / "keys.json").unlink()
+
+
 async def test_a_key_is_seen_by_the_vendor_and_by_nobody_else(
-    home: Path, openai_installed: None, dial: Callable[..., Any], upstream: RunningUpstream
-) -> None:
-    flags = ("--log-level", "debug")
+    home: Path, openai_installed: None, dial: Callable[..., Any], upstream: RunningUpstream,
+    stored_keys: dict[str, str],
+) -> None:  # fmt: skip
+    flags = ("--log-level", "debug", "--keyring")
     module = Module.start(home, flags, {"KEYED_API_KEY": OPERATOR_KEY})
     heard: list[Any] = []
     processes: list[str] = []
@@ -70,6 +95,12 @@ async def test_a_key_is_seen_by_the_vendor_and_by_nobody_else(
                 heard += await ask(wire, stream, status=500, error={"message": CLIENT_KEY})
             heard.append(await wire.load("keyed"))  # with the operator's
             heard.append(await wire.final(generate(model="slow", provider="keyed")))
+            for name, key in stored_keys.items():
+                heard.append(await wire.load("keyed", key=name))
+                told = await wire.final(generate(model="whoami", provider="keyed"))
+                assert told["response"] == f"{key[-4:]} at {KEYED_HOME}/v1"
+                heard.append(await wire.final(generate(model="slow", provider="keyed")))
+                assert "leaking ***" in heard[-1]["message"]
             status = await wire.ask({"type": "status"})
             heard.append(status)
             for pid in descendants(module.process.pid):

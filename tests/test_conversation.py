@@ -82,9 +82,9 @@ def test_params_keep_all_that_they_are_given():
     assert taken.penalties == Penalties(1.0, -1.0, 1.1)
 
 
-@pytest.mark.parametrize("name", [name for name in Params.__struct_fields__ if name != "model_id"])
+@pytest.mark.parametrize("name", Params.__struct_fields__)
 def test_null_is_the_same_as_left_out(name):
-    assert params(**{name: None}) == params()
+    assert msgspec.convert({name: None}, Params) == Params()
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,6 @@ def test_a_penalty_is_taken_up_to_its_bounds_and_not_beyond(name, least, most):
     ("fits", "beyond"),
     [
         ({"model_id": "m" * 512}, {"model_id": "m" * 513}),
-        ({"model_id": "m"}, {"model_id": ""}),
         ({"character_name": "c" * 512}, {"character_name": "c" * 513}),
         ({"stop_tokens": ["s"] * 64}, {"stop_tokens": ["s"] * 65}),
         ({"stop_tokens": ["s"]}, {"stop_tokens": [""]}),

@@ -1,6 +1,6 @@
 import pytest
 
-from waifu_llm.credentials import resolve
+from waifu_llm.credentials import home_of, origin, resolve
 from waifu_llm.errors import Authorization, InvalidMessage, Unsupported, WaifuError
 from waifu_llm.specs import ProviderSpec, Setting
 
@@ -19,8 +19,17 @@ CLOUD = spec(
 )
 
 
-def load(asked=None, stored=None, environ=None, provider=CLOUD):
-    return resolve(provider, asked or {}, stored or {}, environ or {})
+def load(asked=None, stored=None, environ=None, provider=CLOUD, **more):
+    return resolve(provider, asked or {}, stored or {}, environ or {}, **more)
+
+
+def keys(**named):
+    """The stored keys of one origin, by their names."""
+
+    def find(origin, name):
+        return named.get(name) if origin == "https://api.vendor.com" else None
+
+    return {"find_key": find}
 
 
 # What comes first
@@ -70,6 +79,42 @@ def test_zero_and_false_are_values():
     )
     values = {"count": 0, "loud": False}
     assert load(values, provider=declared) == load(stored=values, provider=declared) == values
+
+
+def test_the_first_of_client_table_variable_and_stored_key_holds():
+    variable, stored = {"VENDOR_API_KEY": "variable"}, keys(default="default")
+    assert load({"api_key": "client"}, KEY, variable, **stored)["api_key"] == "client"
+    assert load({}, {"api_key": "table"}, variable, **stored)["api_key"] == "table"
+    assert load({}, {}, variable, **stored)["api_key"] == "variable"
+    assert load({}, {}, {}, **stored)["api_key"] == "default"
+
+
+def test_a_key_that_is_named_comes_before_all_but_the_clients_own():
+    variable, named = {"VENDOR_API_KEY": "variable"}, keys(work="work", default="default")
+    assert load({}, KEY, variable, key="work", **named)["api_key"] == "work"
+    assert load({"api_key": "client"}, KEY, key="work", **named)["api_key"] == "client"
+
+
+def test_a_key_that_is_named_and_not_there_is_not_replaced_by_another():
+    with pytest.raises(Authorization, match=r"no stored key `work` .*keys set vendor work"):
+        load({}, KEY, key="work", **keys(default="default"))
+
+
+def test_a_key_is_not_named_where_a_provider_takes_none():
+    with pytest.raises(InvalidMessage, match="takes no key"):
+        load(provider=spec(), key="work")
+
+
+def test_a_profile_comes_between_the_client_and_the_table():
+    profile = {"profile": {"region": "profile", "api_key": "of the profile"}}
+    assert load({}, {"region": "table", **KEY}, **profile) == {
+        "region": "profile",
+        "api_key": "of the profile",
+        "base_url": VENDOR,
+    }
+    assert load({"region": "client"}, KEY, **profile)["region"] == "client"
+    with pytest.raises(InvalidMessage, match="no setting `mood`"):
+        load({}, KEY, profile={"mood": "happy"})
 
 
 # Whose key goes where
@@ -130,6 +175,41 @@ def test_a_default_port_is_the_same_written_or_not(stored, asked):
 def test_a_stored_key_goes_nowhere_else(url):
     with pytest.raises((Authorization, InvalidMessage)):
         load({"base_url": url}, KEY)
+
+
+@pytest.mark.parametrize("asked", [{}, {"base_url": "https://evil.example"}])
+def test_a_profile_that_goes_elsewhere_takes_no_key_along(asked):
+    with pytest.raises(Authorization):
+        load(asked, KEY, {"VENDOR_API_KEY": "k"}, profile={"base_url": "http://box"})
+
+
+def test_a_key_of_a_profile_goes_where_the_profile_goes():
+    profile = {"profile": {"base_url": "http://box/v1", "api_key": "of the profile"}}
+    assert load({}, KEY, **profile)["api_key"] == "of the profile"
+    assert load({"base_url": "http://box:80"}, KEY, **profile)["api_key"] == "of the profile"
+    for elsewhere in (VENDOR, "https://evil.example"):
+        with pytest.raises(Authorization):
+            load({"base_url": elsewhere}, KEY, **profile)
+
+
+@pytest.mark.parametrize(
+    ("url", "written"),
+    [
+        ("HTTPS://API.Vendor.com:443/v1?x", "https://api.vendor.com"),
+        ("http://box:80", "http://box"),
+        ("https://box:80", "https://box:80"),
+        ("http://[::1]:8080/v1", "http://[::1]:8080"),
+        ("http://user:pass@box/", "http://box"),
+    ],
+)
+def test_an_origin_is_always_written_alike(url, written):
+    assert origin(url) == written
+
+
+def test_the_home_of_a_provider_is_where_it_asks_by_itself():
+    assert home_of(CLOUD, {}, {}) == "https://api.vendor.com"
+    assert home_of(CLOUD, {"base_url": "http://box/v1"}, {}) == "http://box"
+    assert home_of(spec(), {}, {}) == ""
 
 
 @pytest.mark.parametrize("url", ["https://evil.example", "evil.example", "/v1", "mailto:a@b"])

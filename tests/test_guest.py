@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,10 +26,12 @@ from waifu_llm.errors import (
 )
 from waifu_llm.generation import Final, Generation, Limits
 from waifu_llm.guest import Asked, Guest, Waits
+from waifu_llm.paths import Paths
 from waifu_llm.plugins import Catalogue
 from waifu_llm.protocol import Generate
 from waifu_llm.redaction import Redactor
 from waifu_llm.specs import ProviderSpec, Setting
+from waifu_llm.stored import Stored
 
 OPEN, OTHER = "open", "other"  # need no key
 KEYED = "keyed"
@@ -69,13 +72,18 @@ class FakeBackend:
         self.ended = False
         self.closed = asyncio.Event()
         self.answers: list[Answer] = []
+        self.ready: list[str] = []
 
     async def load(self, settings: Mapping[str, Any], model_id: str | None, progress: Progress):
         self._shop.loading.append(self.who)
         await self._shop.gate(self.who).wait()
         if error := self._shop.errors.pop(self.who, None):
             raise error
+        self.ready += [model_id] if model_id else []
         return [f"{self.who} at first"]
+
+    async def preload(self, model_id: str) -> None:
+        self.ready.append(model_id)
 
     async def models(self) -> list[str]:
         await self._shop.gate(f"models of {self.who}").wait()
@@ -101,6 +109,7 @@ class Shop:
         self.loading: list[str] = []
         self.errors: dict[str, WaifuError] = {}
         self._gates: dict[str, asyncio.Event] = {}
+        self.home = Path("no-such-home")
 
     async def open(self, spec: ProviderSpec, settings: Mapping[str, Any], progress: Progress):
         self.backends.append(FakeBackend(self, settings.get("api_key", spec.name)))
@@ -125,7 +134,8 @@ class Shop:
     def engine(self, stored_key: str | None = None, **settings: Any) -> Engine:
         keys = {KEYED: {"api_key": stored_key}} if stored_key else {}
         config = Config(providers=keys, **settings)
-        return Engine(config, catalogue, self.open, Redactor())
+        stored = Stored(config, Paths(self.home, self.home), lambda: catalogue().specs)
+        return Engine(config, catalogue, self.open, Redactor(), stored)
 
 
 def catalogue() -> Catalogue:
@@ -433,7 +443,8 @@ class TestWhoseKeyIsUsed:
 
     async def test_keys_are_hidden_from_then_on(self, shop) -> None:
         redactor = Redactor()
-        guest = Engine(Config(), catalogue, shop.open, redactor).enter()
+        stored = Stored(Config(), Paths(shop.home, shop.home), lambda: catalogue().specs)
+        guest = Engine(Config(), catalogue, shop.open, redactor, stored).enter()
         await load(guest, KEYED, "key-to-be-hidden")
         assert redactor.clean("it is key-to-be-hidden") == "it is ***"
 

@@ -21,9 +21,18 @@ LAYERS = [
     ["version", "errors", "paths", "redaction", "gathered", "system"],
     ["conversation"],
     ["protocol", "config", "backend", "names"],
-    ["specs"],
-    ["hookspecs", "credentials"],
-    ["plugins", "scaffold", "environments", "wire", "generation", "provider_log", "restarts"],
+    ["specs", "keys"],
+    ["hookspecs", "credentials", "profiles"],
+    [
+        "plugins",
+        "stored",
+        "scaffold",
+        "environments",
+        "wire",
+        "generation",
+        "provider_log",
+        "restarts",
+    ],
     ["child", "loads", "locks"],
     ["process", "works"],
     ["guest", "trial", "checkup"],
@@ -41,7 +50,7 @@ LAYERS = [
 
 LAYER_OF = {room: number for number, layer in enumerate(LAYERS) for room in layer}
 FREE = {"", "doors"}
-OPTIONAL = {"app": {"uvloop"}}
+OPTIONAL = {"app": {"uvloop"}, "keys": {"keyring"}}
 
 
 def module_name(file):

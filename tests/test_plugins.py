@@ -323,9 +323,8 @@ def test_an_extension_of_nothing_and_a_circle_are_named(places):
     found = places.discover()
     assert found.specs == {}
     assert found.broken["vendor"] == "It extends `base`, which is not there."
-    assert (
-        "`one`, and that in the end extends this one." in found.broken["two"] + found.broken["one"]
-    )
+    assert found.broken["one"] == "It extends `two`, and that in the end extends this one."
+    assert found.broken["two"] == "It extends `one`, which cannot be used."
 
 
 def test_an_extension_of_what_is_broken_and_one_with_packages_are_named(places):

@@ -20,6 +20,7 @@ from waifu_llm.errors import BY_CODE
 
 PAGE = (Path(__file__).parents[1] / "protocol.md").read_text("utf-8")
 EXAMPLES = re.findall(r"^```protocol( any order)?\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+(PROFILE,) = re.findall(r"^```toml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 VARYING = ("_ms", "_seconds", "_bytes", "pid")
 
 
@@ -31,7 +32,9 @@ async def test_the_module_answers_as_the_page_says(
     module: Module,
     new_home: Path,
 ) -> None:
-    if '"type":"close"' in example or "load_progress" in example:
+    if '"provider":"hilda"' in example:
+        (new_home / "waifu-llm.toml").write_text(PROFILE, "utf-8")
+    if any(each in example for each in ('"close"', "load_progress", '"hilda"')):
         module = start_module(WAIFU_LLM_HOME=str(new_home))
     async with connect(module.url) as websocket:
         wire = Wire(websocket)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from waifu_llm import plugins, system
+from waifu_llm import plugins, profiles, system
 from waifu_llm.backend import Backend, Progress
 from waifu_llm.child import Patience
 from waifu_llm.config import Config, ConfigError
@@ -29,6 +29,7 @@ from waifu_llm.process import ProviderProcess
 from waifu_llm.provider_log import LogFile
 from waifu_llm.redaction import RedactingFilter, Redactor
 from waifu_llm.specs import ProviderSpec
+from waifu_llm.stored import Stored
 
 PARENT_POLL_SECONDS = 1.0
 CLOSE_SECONDS = 7.0
@@ -54,7 +55,10 @@ class Module:
             auto_install=config.auto_install,
             wheels=Path(config.wheels) if config.wheels else None,
         )
-        self._engine = Engine(config, self.catalogue, self._open_backend, self._redactor)
+        self._stored = Stored(config, paths, lambda: self.catalogue().specs)
+        self._engine = Engine(
+            config, self.catalogue, self._open_backend, self._redactor, self._stored
+        )
         token = read_token(config, paths)
         self._redactor.learn([token])
         self._door = WebSocketDoor(self._engine, config, token, self.stop)
@@ -83,13 +87,20 @@ class Module:
 
         Raises:
             OSError: When the address cannot be listened at.
+            ConfigError: When a profile is named like a provider.
         """
         set_up_logging(self._config.log_level, self._redactor)
+        if self._stored.profiles:  # else nobody need wait for the catalogue
+            profiles.see_no_clash(self._stored.profiles, self.catalogue().specs)
         port = await self._door.open()
         self._catch_signals()
         watch = asyncio.create_task(self._watch_parent())
         on_listening(_url(self._config, port))
         await asyncio.to_thread(self.catalogue)  # ready before the first client asks for it
+        if self._stored.shows_keys(self.catalogue().specs):
+            log.warning(
+                "others can read %s, and it holds a key: chmod 600", self._paths.config_file
+            )
         gc.freeze()  # what is there now stays: no collection need look at it again
         await self._stop.wait()
         watch.cancel()

@@ -6,14 +6,13 @@ Each step needs the one before it, so the first that fails ends the examination.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
 from msgspec import Struct
 
-from waifu_llm import credentials
 from waifu_llm.backend import Request, Result
 from waifu_llm.child import Patience
 from waifu_llm.conversation import Message, Params
@@ -41,30 +40,32 @@ class Finding(Struct, frozen=True):
 
 
 class Checkup:
-    """One provider, with what is stored for it here."""
+    """One provider, with the settings that are found for it."""
 
     def __init__(
         self,
         spec: ProviderSpec,
         environments: Environments,
-        stored: Mapping[str, Any],
-        environ: Mapping[str, str],
+        find_settings: Callable[[], Awaitable[dict[str, Any]]],
         log_file: Path,
     ) -> None:
         self._spec = spec
         self._environments = environments
-        self._stored = stored
-        self._environ = environ
+        self._find_settings = find_settings
         self._log_file = log_file
         self._settings: dict[str, Any] = {}
+        self._costs_nothing = False
 
-    async def findings(self, folder: Path, model: str | None) -> AsyncIterator[Finding]:
-        """`folder` is one for the process to stand in."""
+    async def findings(
+        self, folder: Path, model: str | None, *, costs_nothing: bool = False
+    ) -> AsyncIterator[Finding]:
+        """`folder` is one for the process to stand in. What costs nothing ends with the load."""
+        self._costs_nothing = costs_nothing
         environment = self._look_at_environment()
         yield environment
         if environment.state != "ok":
             return
-        key = self._look_at_key()
+        key = await self._look_at_key()
         yield key
         if key.state == "ok":
             async for finding in self._run(folder, model):
@@ -79,9 +80,9 @@ class Checkup:
             return Finding("environment", "failed", message, f"Run `waifu-llm upgrade {name}`.")
         return Finding("environment", "skipped", "It is not installed.", _install(name))
 
-    def _look_at_key(self) -> Finding:
+    async def _look_at_key(self) -> Finding:
         try:
-            self._settings = credentials.resolve(self._spec, {}, self._stored, self._environ)
+            self._settings = await self._find_settings()
         except WaifuError as error:
             return Finding("settings", "skipped", error.message, self._spec.key_help)
         secret = [name for name, each in self._spec.settings.items() if each.secret]
@@ -113,6 +114,8 @@ class Checkup:
             return
         key = "The key works, and it" if self._spec.secrets_of(self._settings) else "It"
         yield Finding("load", "ok", f"{key} has {len(models)} models.")
+        if self._costs_nothing:
+            return
         if chosen := model or self._choose(models):
             async for finding in self._answer(process, chosen):
                 yield finding

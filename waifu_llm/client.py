@@ -187,16 +187,18 @@ class Client:
         provider: str,
         *,
         api_key: str | None = None,
+        key: str | None = None,
         base_url: str | None = None,
         model: str | None = None,
         settings: Mapping[str, Any] | None = None,
         alias: str | None = None,
         on_progress: OnProgress | None = None,
     ) -> None:
-        """Make a provider ready; it is used from then on unless another is named.
+        """Make a provider or a profile ready; it is used from then on unless another is named.
 
-        `alias` is a name for it, to be used as `provider`. The first load of a provider
-        installs it, which may take a while: `on_progress` is told how far it is.
+        `key` is the name of a key that the operator stored. `alias` is a name for what is loaded,
+        to be used as `provider`. The first load of a provider installs it, which may take a while:
+        `on_progress` is told how far it is.
 
         Raises:
             WaifuError: When it cannot be loaded.
@@ -205,6 +207,7 @@ class Client:
             "type": "load",
             "provider": provider,
             "api_key": api_key,
+            "key": key,
             "base_url": base_url,
             "preload_model_id": model,
             "settings": settings,
@@ -284,12 +287,13 @@ class Client:
         self,
         prompt: Prompt,
         *,
-        model: str,
+        model: str | None = None,
         provider: str | None = None,
         session: str | None = None,
         **params: Any,
     ) -> Answer:
-        """The whole answer at once. `params` are those of the protocol, such as `temperature`.
+        """The whole answer at once. `params` are those of the protocol, such as `temperature`;
+        `model` may be left out where a profile names one.
 
         Raises:
             WaifuError: When it fails. An interrupted answer is returned, not raised.
@@ -305,7 +309,7 @@ class Client:
         self,
         prompt: Prompt,
         *,
-        model: str,
+        model: str | None = None,
         provider: str | None = None,
         session: str | None = None,
         **params: Any,
@@ -322,7 +326,7 @@ class Client:
     def _generate(
         self,
         prompt: Prompt,
-        model: str,
+        model: str | None,
         provider: str | None,
         session: str | None,
         params: Mapping[str, Any],

@@ -22,6 +22,8 @@ class ConfigError(WaifuError):
     """A setting that cannot be: says which, where it was set and what it should be."""
 
 
+TABLES = ("providers", "profiles")
+"""What holds one table for each of them; read anew while the module runs."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _MANY = 1_000_000
 _DAY_MS = 86_400_000
@@ -107,9 +109,13 @@ class Config:
     stalled_seconds: float = setting(
         30.0, "How long a client may leave its answers unread.", ge=1, le=_YEAR_SECONDS
     )
+    keyring: bool = setting(
+        False, "Keep stored keys in the system's keyring; needs the extra `keyring`."
+    )
     parent_pid: int = setting(0, "Close when the process with this id ends.", ge=0, le=_LARGEST_PID)
     log_level: str = setting("warning", "debug, info, warning or error.", choices=LOG_LEVELS)
     providers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"help": ""})
+    profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"help": ""})
     sources: Mapping[str, str] = field(default_factory=dict, metadata={"help": ""})
 
     def source(self, name: str) -> str:
@@ -118,7 +124,7 @@ class Config:
 
 def settings() -> list[Field[Any]]:
     """The fields that can be set one by one."""
-    return [each for each in fields(Config) if each.name not in ("providers", "sources")]
+    return [each for each in fields(Config) if each.name not in (*TABLES, "sources")]
 
 
 def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path) -> Config:
@@ -128,7 +134,7 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path) ->
         ConfigError: When a value cannot be, or the file cannot be read.
     """
     written = _read(file)
-    values: dict[str, Any] = {"providers": _provider_tables(written, file)}
+    values: dict[str, Any] = {**_tables(written, file)}
     sources: dict[str, str] = {}
     for each in settings():
         variable = f"WAIFU_LLM_{each.name.upper()}"
@@ -166,15 +172,29 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"Cannot read {file}: {exc}.") from None
 
 
-def _provider_tables(written: Mapping[str, Any], file: Path) -> Mapping[str, Mapping[str, Any]]:
-    tables = written.get("providers", {})
-    if not isinstance(tables, dict) or not all(isinstance(each, dict) for each in tables.values()):
-        raise ConfigError(f"In {file}: `providers` holds one table for each provider.")
-    return tables
+Tables = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
+def read_tables(file: Path) -> Tables:
+    """The tables alone, as they are in the file now.
+
+    Raises:
+        ConfigError: As above.
+    """
+    return _tables(_read(file), file)
+
+
+def _tables(written: Mapping[str, Any], file: Path) -> Tables:
+    found = {name: written.get(name, {}) for name in TABLES}
+    for name, tables in found.items():
+        whole = isinstance(tables, dict) and all(isinstance(each, dict) for each in tables.values())
+        if not whole:
+            raise ConfigError(f"In {file}: `{name}` holds one table for each {name[:-1]}.")
+    return found
 
 
 def _refuse_unknown(written: Mapping[str, Any], file: Path) -> None:
-    known = {each.name for each in settings()} | {"providers"}
+    known = {each.name for each in settings()} | set(TABLES)
     for name in written:
         if name not in known:
             raise ConfigError(f"In {file}: there is no setting `{name}`. See `waifu-llm config`.")

@@ -61,9 +61,10 @@ class Penalties(Struct, frozen=True, omit_defaults=True):
 
 
 class Params(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """How to answer. All but the model may be left out; null is the same as left out."""
+    """How to answer. All may be left out, the model where a profile names one; null is the same
+    as left out."""
 
-    model_id: Text
+    model_id: Annotated[str, Meta(max_length=512)] | None = None
     character_name: Annotated[str, Meta(max_length=512)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=5)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None

@@ -1,20 +1,27 @@
 """Which settings a load gets, and whose key goes where.
 
-What the client sends comes first, then what the operator stored: a table of the configuration,
-else a variable that the provider names. A stored key goes only to the scheme, host and port that
-it was stored for; a client that asks for another address brings a key of its own.
+What the client sends comes first, then what the operator stored: the profile that was named, the
+provider's table of the configuration, a variable that the provider names, and the key that was
+stored as the default one. A stored key that is named comes before all but the client's own.
+
+A stored key goes only to the origin that it was stored for: the scheme, host and port. A client
+that asks for another address brings a key of its own, or names one that is stored for there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from waifu_llm.errors import Authorization, InvalidMessage, Unsupported
+from waifu_llm.keys import DEFAULT
 from waifu_llm.specs import ProviderSpec, Setting
 
+KEY, ADDRESS = "api_key", "base_url"
 Values = dict[str, Any]
+FindKey = Callable[[str, str], str | None]
+"""The stored key for an origin, by its name."""
 _KINDS: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -28,23 +35,62 @@ def resolve(
     asked: Mapping[str, Any],
     stored: Mapping[str, Any],
     environ: Mapping[str, str],
+    *,
+    profile: Mapping[str, Any] | None = None,
+    key: str | None = None,
+    find_key: FindKey = lambda *_: None,
 ) -> Values:
-    """The settings to load with.
+    """The settings to load with. `key` is the name of a stored one.
 
     Raises:
-        Authorization: When a key is needed and none may be used.
+        Authorization: When a key is needed and none may be used, or the one that was named is
+            not there.
         InvalidMessage, Unsupported: When a setting is unknown, or of the wrong type.
     """
     wanted = {name: value for name, value in asked.items() if value not in (None, "")}
-    if "api_key" not in spec.settings:
-        wanted.pop("api_key", None)  # clients send one with every load
+    if KEY not in spec.settings:
+        wanted.pop(KEY, None)  # clients send one with every load
     _check(spec, wanted)
-    own = _stored(spec, stored, environ)
-    if _goes_elsewhere(wanted, own):
-        own = {name: value for name, value in own.items() if not spec.settings[name].secret}
-    values = {**own, **wanted}
-    _refuse_incomplete(spec, values, wanted)
+    _check(spec, dict(profile or {}))
+    own = _upon(spec, _stored(spec, stored, environ), dict(profile or {}))
+    values = _upon(spec, own, wanted)
+    if KEY not in wanted:
+        values |= _stored_key(spec, values, key, find_key)
+    _refuse_incomplete(spec, values)
     return values
+
+
+def home_of(spec: ProviderSpec, stored: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+    """The origin that it asks where a load names no address; "" where it has none to choose."""
+    address = _stored(spec, stored, environ).get(ADDRESS)
+    return origin(address) if address else ""
+
+
+def _upon(spec: ProviderSpec, lower: Values, upper: Values) -> Values:
+    """Whose address it is, his keys: those of the lower stay behind where the upper goes
+    elsewhere."""
+    if _goes_elsewhere(upper, lower):
+        lower = {name: value for name, value in lower.items() if not spec.settings[name].secret}
+    return {**lower, **upper}
+
+
+def _stored_key(spec: ProviderSpec, values: Values, name: str | None, find: FindKey) -> Values:
+    """One that is named is meant, the default one only where there is no other."""
+    if KEY not in spec.settings:
+        if name:
+            raise InvalidMessage(f"`{spec.name}` takes no key: leave `key` out.")
+        return {}
+    if KEY in values and not name:
+        return {}
+    there = origin(values[ADDRESS]) if ADDRESS in values else ""
+    found = find(there, name or DEFAULT)
+    if name and not found:
+        where = f" for {there}" if there else ""
+        raise Authorization(
+            f"`{spec.name}` has no stored key `{name}`{where}. "
+            f"Store it with `waifu-llm keys set {spec.name} {name}`."
+        )
+    return {KEY: found} if found else {}
 
 
 def _stored(spec: ProviderSpec, stored: Mapping[str, Any], environ: Mapping[str, str]) -> Values:
@@ -92,17 +138,21 @@ def _refuse_unknown(spec: ProviderSpec, named: Mapping[str, Any]) -> None:
 
 
 def _goes_elsewhere(wanted: Values, own: Values) -> bool:
-    if "base_url" not in wanted:
+    if ADDRESS not in wanted:
         return False
-    home = own.get("base_url")
-    return home is None or _origin(wanted["base_url"]) != _origin(home)
+    home = own.get(ADDRESS)
+    return home is None or origin(wanted[ADDRESS]) != origin(home)
 
 
 _PORTS = {"http": 80, "https": 443}
 
 
-def _origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port. What two parsers could read as two hosts is refused."""
+def origin(url: str) -> str:
+    """Scheme, host and port, always written alike.
+
+    Raises:
+        InvalidMessage: When it is no address, or two parsers could read two hosts in it.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port or _PORTS[parts.scheme]
@@ -110,19 +160,29 @@ def _origin(url: str) -> tuple[str, str, int]:
         parts, port = urlsplit(""), 0
     if not parts.hostname or "\\" in url or any(character.isspace() for character in url):
         raise InvalidMessage(f"`base_url` should be an http or https address, not {url!r}.")
-    return parts.scheme, parts.hostname, port
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    usual = port == _PORTS[parts.scheme]
+    return f"{parts.scheme}://{host}" if usual else f"{parts.scheme}://{host}:{port}"
 
 
-def _refuse_incomplete(spec: ProviderSpec, values: Values, wanted: Values) -> None:
+def _refuse_incomplete(spec: ProviderSpec, values: Values) -> None:
     for name, declared in spec.settings.items():
         if not declared.required or name in values:
             continue
-        if declared.secret and "base_url" in wanted:
-            raise Authorization(
-                f"`{spec.name}` needs a key for {wanted['base_url']}: send `{name}` with this "
-                "`load`. A stored key goes only to the address that it was stored for."
-            )
         if declared.secret:
-            variable = f", or set {declared.env} for the module" if declared.env else ""
-            raise Authorization(f"`{spec.name}` needs a key: send `{name}` in `load`{variable}.")
+            raise Authorization(_ask_for_key(spec, name, values.get(ADDRESS)))
         raise InvalidMessage(f"`{spec.name}` needs the setting `{name}`: {declared.help}")
+
+
+def _ask_for_key(spec: ProviderSpec, name: str, address: str | None) -> str:
+    declared, home = spec.settings[name], spec.settings.get(ADDRESS, Setting()).default
+    store = f"`waifu-llm keys set {spec.name}`"
+    if address and (home is None or origin(address) != origin(str(home))):
+        there = origin(address)
+        return (
+            f"`{spec.name}` needs a key for {there}: send `{name}` with this `load`, or store one "
+            f"with {store[:-1]} --base-url {there}`. A stored key goes only to the address that it "
+            "was stored for."
+        )
+    variable = f", or set {declared.env} for the module" if declared.env else ""
+    return f"`{spec.name}` needs a key: send `{name}` in `load`, store one with {store}{variable}."

@@ -21,6 +21,7 @@ from waifu_llm.guest import Guest, House, Waits
 from waifu_llm.loads import LoadLimits, Loads, OpenBackend
 from waifu_llm.plugins import Catalogue
 from waifu_llm.redaction import Redactor
+from waifu_llm.stored import Stored
 from waifu_llm.version import __version__
 
 
@@ -33,6 +34,7 @@ class Engine:
         catalogue: Callable[[], Catalogue],
         open_backend: OpenBackend,
         redactor: Redactor,
+        stored: Stored,
     ) -> None:
         self.config = config
         self.boot_id = secrets.token_hex(8)
@@ -41,7 +43,7 @@ class Engine:
         self._house = House(
             loads=Loads(open_backend, _load_limits(config), redactor),
             catalogue=catalogue,
-            stored=config.providers,
+            stored=stored,
             waits=_waits(config),
             sessions={},
             generations={},
@@ -60,7 +62,7 @@ class Engine:
 
     def providers(self) -> list[str]:
         """The names that can be loaded."""
-        return sorted(self._house.catalogue().specs)
+        return self._house.names()
 
     def catalogue(self) -> Catalogue:
         return self._house.catalogue()

@@ -25,7 +25,7 @@ class Final(Struct, frozen=True):
     response: str
     finish_reason: FinishReason
     provider: str
-    model_id: str
+    model_id: str | None
     timing: Timing
     error: WaifuError | None = None
     usage: Usage | None = None
@@ -178,7 +178,7 @@ class Generation:
             response=self._text.text(),
             finish_reason=reason,
             provider=self.provider,
-            model_id=self.request.params.model_id,
+            model_id=self.request.params.model_id or None,
             timing=self._timing(),
             error=error,
             usage=result.usage if result else None,

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Coroutine, Mapping
 from operator import attrgetter
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
-from waifu_llm import credentials, names
+from waifu_llm import names, profiles
 from waifu_llm.backend import Progress, Request
 from waifu_llm.conversation import Params, Penalties
 from waifu_llm.errors import (
     InvalidMessage,
+    InvalidModel,
     InvalidProvider,
     NotLoaded,
     Unavailable,
@@ -29,8 +30,10 @@ from waifu_llm.errors import (
 from waifu_llm.generation import Generation, Limits, Listener, silence
 from waifu_llm.loads import Loaded, Loads
 from waifu_llm.plugins import Catalogue
+from waifu_llm.profiles import Profile
 from waifu_llm.protocol import Generate
 from waifu_llm.specs import Capability, ProviderSpec
+from waifu_llm.stored import Stored
 from waifu_llm.works import Work, Works
 
 _FRESH_MODELS_SECONDS = 0.5
@@ -62,11 +65,16 @@ class House(Struct):
 
     loads: Loads
     catalogue: Callable[[], Catalogue]
-    stored: Mapping[str, Mapping[str, Any]]
+    stored: Stored
     waits: Waits
     sessions: dict[str, dict[Generation, None]]
     generations: dict[Generation, None]
     closing: bool = False
+
+    def names(self) -> list[str]:
+        """What can be loaded: the providers and the profiles."""
+        self.stored.look()
+        return sorted({*self.catalogue().specs, *self.stored.profiles})
 
 
 class Asked(Struct, frozen=True):
@@ -76,15 +84,19 @@ class Asked(Struct, frozen=True):
     settings: Mapping[str, Any] = {}
     model_id: str | None = None
     alias: str | None = None
+    key: str | None = None
+    """The name of a stored one."""
 
 
 class _Reference:
     """What this guest loaded under one name, or is loading."""
 
-    def __init__(self, name: str, number: int, *, asked_for: bool) -> None:
-        self.name = name
+    def __init__(self, asked: Asked, number: int, *, asked_for: bool) -> None:
+        self.name = asked.alias or asked.provider
+        self.asked = asked
         self.number = number
         self.asked_for = asked_for
+        self.stored_version = 0
         self.loaded: Loaded | None = None
         self.loading: asyncio.Task[None]
 
@@ -132,20 +144,31 @@ class Guest:
 
     def _begin(self, asked: Asked, progress: Progress | None, *, asked_for: bool) -> _Reference:
         self._numbers += 1
-        name = asked.alias or asked.provider
-        reference = _Reference(name, self._numbers, asked_for=asked_for)
-        reference.loading = load = self._task(self._load(reference, asked, progress))
+        reference = _Reference(asked, self._numbers, asked_for=asked_for)
+        self._start(reference, progress)
+        return reference
+
+    def _renew(self, known: _Reference) -> _Reference:
+        """The operator changed something: the same again, at once where nothing of it changed."""
+        asked = msgspec.structs.replace(known.asked, model_id=None)
+        reference = _Reference(asked, known.number, asked_for=known.asked_for)
+        self._start(reference, None)
+        return reference
+
+    def _start(self, reference: _Reference, progress: Progress | None) -> None:
+        reference.loading = load = self._task(self._load(reference, progress))
         self._loads.add(load)
         load.add_done_callback(self._loads.discard)
         self._loading[reference.name] = reference
         self._failed.pop(reference.name, None)
-        return reference
 
-    async def _load(self, reference: _Reference, asked: Asked, progress: Progress | None) -> None:
+    async def _load(self, reference: _Reference, progress: Progress | None) -> None:
         try:
-            reference.loaded = self._obtain(asked)
+            reference.loaded = await self._obtain(reference)
             reference.loaded.hold(reference)
-            await reference.loaded.ready(asked.model_id, progress)
+            profile = self._profile_of(reference)
+            model_id = reference.asked.model_id or (profile.model if profile else None)
+            await reference.loaded.ready(model_id, progress)
         except asyncio.CancelledError:
             self._give_up(reference)
             raise Unavailable(f"The load of `{reference.name}` was given up.") from None
@@ -200,13 +223,16 @@ class Guest:
         loaded = (each for each in self._loaded.values() if each.asked_for)
         return max(loaded, key=attrgetter("number"), default=None)
 
-    def _obtain(self, asked: Asked) -> Loaded:
-        if self._house.closing:
+    async def _obtain(self, reference: _Reference) -> Loaded:
+        house, asked = self._house, reference.asked
+        reference.stored_version = house.stored.look()
+        profile = house.stored.profiles.get(asked.provider)
+        name = profile.provider if profile else asked.provider
+        spec = house.catalogue().find(name, house.stored.profiles)
+        values = await house.stored.settings(spec, profile, asked.settings, asked.key)
+        if house.closing:
             raise Unavailable("The module is shutting down.")
-        spec = self._house.catalogue().find(asked.provider)
-        stored = self._house.stored.get(asked.provider, {})
-        values = credentials.resolve(spec, asked.settings, stored, os.environ)
-        return self._house.loads.obtain(spec, values)
+        return house.loads.obtain(spec, values)
 
     def unload(self, provider: str | None) -> str:
         """Give back what was loaded under this name, or is being loaded; else the last.
@@ -241,13 +267,15 @@ class Guest:
         Raises:
             NotLoaded: When nothing is loaded.
         """
-        loaded = await self._loaded_for(provider)
+        reference = self._find(provider)
+        loaded = await self._wait_for(reference, provider)
         try:
             async with asyncio.timeout(_FRESH_MODELS_SECONDS):
                 loaded.known_models = await (await loaded.ready()).models()
         except (TimeoutError, WaifuError):
             pass  # what was seen when it was loaded is the better answer
-        return loaded.known_models
+        profile = self._profile_of(reference)
+        return profile.first_of(loaded.known_models) if profile else loaded.known_models
 
     # Generating
 
@@ -264,7 +292,8 @@ class Guest:
             )
         reference = self._find(asked.provider_name)
         provider = asked.provider_name or (reference.name if reference else "")
-        request = Request(asked.messages or [], asked.params, bool(asked.stream), asked.prompt)
+        sent = Request(asked.messages or [], asked.params, bool(asked.stream), asked.prompt)
+        request = profiles.apply(self._profile_of(reference), sent)
         generation = Generation(asked.id, provider, request, listener, asked.session)
         self._register(generation)
         task = self._task(self._drive(generation, reference, asked.provider_name))
@@ -314,18 +343,26 @@ class Guest:
         return self._default or self._latest
 
     def _find(self, named: str | None) -> _Reference | None:
-        """The same. What needs no key of the client's need not be loaded first."""
+        """The same. What needs no key of the client's need not be loaded first; what was loaded
+        before the operator changed something is loaded anew."""
+        version = self._house.stored.look()
         reference = self._reference(named)
-        if reference is None and named in self._house.catalogue().specs:
-            reference = self._begin(Asked(named), None, asked_for=False)
+        if reference is None and named and named in self._house.names():
+            return self._begin(Asked(named), None, asked_for=False)
+        is_loaded = reference is not None and self._loaded.get(reference.name) is reference
+        if reference and is_loaded and reference.stored_version != version:
+            return self._loading.get(reference.name) or self._renew(reference)
         return reference
+
+    def _profile_of(self, reference: _Reference | None) -> Profile | None:
+        return self._house.stored.profiles.get(reference.asked.provider) if reference else None
 
     async def _loaded_for(self, named: str | None) -> Loaded:
         return await self._wait_for(self._find(named), named)
 
     async def _wait_for(self, reference: _Reference | None, named: str | None) -> Loaded:
         if reference is None and named:
-            self._house.catalogue().find(named)  # says which there are
+            self._house.catalogue().find(named, self._house.stored.profiles)  # says which there are
         if reference is None:
             raise NotLoaded("Nothing is loaded. Send `load` first, or name a provider.")
         if not reference.loading.done():
@@ -414,6 +451,10 @@ async def _prepare(request: Request, spec: ProviderSpec) -> Request:
 
 def _prepared(request: Request, spec: ProviderSpec) -> Request:
     """The request as this provider should see it, or a refusal: nothing is dropped in silence."""
+    if not request.params.model_id:
+        raise InvalidModel(
+            "No model is named: send `params.model_id`, or ask a profile that names one."
+        )
     for capability, uses in _USES.items():
         if capability not in spec.capabilities and uses(request):
             raise Unsupported(f"`{spec.name}` does not take `{capability}`.")

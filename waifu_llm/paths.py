@@ -30,6 +30,10 @@ class Paths:
         return self.home / "token"
 
     @property
+    def keys_file(self) -> Path:
+        return self.home / "keys.json"
+
+    @property
     def drop_in_providers(self) -> Path:
         return self.home / "providers"
 

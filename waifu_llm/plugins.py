@@ -76,8 +76,8 @@ class Catalogue:
         own = {name: folder / spec.installs_as for name, spec in self.specs.items()}
         self.specs = {name: each.with_own_lock(own[name]) for name, each in self.specs.items()}
 
-    def find(self, name: str) -> ProviderSpec:
-        """The provider of this name.
+    def find(self, name: str, profiles: Iterable[str] = ()) -> ProviderSpec:
+        """The provider of this name. What else can be asked for is told with those there are.
 
         Raises:
             InvalidProvider: When there is none; says which there are.
@@ -86,7 +86,7 @@ class Catalogue:
             return self.specs[name]
         if name in self.broken:
             raise InvalidProvider(f"The provider `{name}` cannot be used. {self.broken[name]}")
-        known = ", ".join(sorted(self.specs)) or "none"
+        known = ", ".join(sorted([*self.specs, *profiles])) or "none"
         raise InvalidProvider(f"There is no provider `{name}`. Available: {known}.")
 
 

@@ -75,6 +75,7 @@ class Load(NamesProvider, tag="load"):
     """Makes a provider ready, with these settings, for this connection."""
 
     api_key: str | None = None
+    key: Annotated[str, Meta(max_length=512)] | None = None
     base_url: str | None = None
     preload_model_id: str | None = None
     settings: dict[str, str | int | float | bool | None] | None = None

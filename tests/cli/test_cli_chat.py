@@ -410,3 +410,31 @@ def test_without_a_module_it_says_how_to_start_one(waifu_llm: Run) -> None:
     ended = waifu_llm("chat", "-p", "echo", "--url", "ws://127.0.0.1:1", stdin="hi\n")
     assert ended.returncode == 1
     assert f"Start one with `{program()} serve`" in ended.stderr
+
+
+# Profiles and stored keys
+
+
+def test_a_profile_is_talked_to_like_a_provider(
+    waifu_llm: Run, new_home: Path, start_module: Callable[..., Module]
+) -> None:
+    profile = 'provider = "plain"\nmodel = "mirror"\npersona = "You are Hilda."\n'
+    (new_home / "waifu-llm.toml").write_text(f"[profiles.hilda]\n{profile}", "utf-8")
+    url = start_module(WAIFU_LLM_HOME=str(new_home)).url
+    for options, persona in (((), "You are Hilda."), (("--system", "Be brief."), "Be brief.")):
+        arguments = ("chat", "--url", url, "-p", "hilda", *options)
+        shown = waifu_llm(*arguments, stdin="hi\n", WAIFU_LLM_HOME=str(new_home)).stdout
+        assert [each["content"] for each in json.loads(shown)] == [persona, "hi"]
+
+
+def test_a_stored_key_is_used_by_its_name(
+    waifu_llm: Run, new_home: Path, start_module: Callable[..., Module]
+) -> None:
+    home = {"WAIFU_LLM_HOME": str(new_home), "KEYED_API_KEY": ""}
+    url = start_module(**home).url
+    arguments = ("chat", "--url", url, "-p", "keyed", "-m", "whoami", "--key")
+    waifu_llm("keys", "set", "keyed", "work", stdin="key-of-work", **home)
+    shown = waifu_llm(*arguments, "work", stdin="hi\n", **home).stdout
+    assert shown == "work at https://keyed.example/v1\n"
+    missing = waifu_llm(*arguments, "nosuch", stdin="hi\n", **home)
+    assert (missing.returncode, "no stored key `nosuch`" in missing.stderr) == (1, True)

@@ -79,6 +79,17 @@ def test_what_the_file_keeps_for_providers_is_named(
     assert "[providers.keyed]  # api_key" in waifu_llm("config", **own_home).stdout
 
 
+def test_profiles_are_named_with_what_they_set(waifu_llm: Run, tmp_path: Path) -> None:
+    profile = '[profiles.hilda]\nprovider = "echo"\nsettings = { api_key = "stored-key" }\n'
+    (tmp_path / "waifu-llm.toml").write_text(profile)
+    home = {"WAIFU_LLM_HOME": str(tmp_path)}
+    shown = waifu_llm("config", **home).stdout
+    assert "[profiles.hilda]  # provider, settings" in shown
+    as_json = waifu_llm("config", "--json", **home).stdout
+    assert json.loads(as_json)["profiles"] == {"hilda": ["provider", "settings"]}
+    assert "stored-key" not in shown + as_json
+
+
 def test_a_file_that_is_not_there_is_said_to_be_so(waifu_llm: Run, tmp_path: Path) -> None:
     shown = waifu_llm("config", WAIFU_LLM_HOME=str(tmp_path)).stdout
     assert shown.startswith(f"# {tmp_path / 'waifu-llm.toml'} (not there)\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -124,6 +125,51 @@ def test_settings_for_nobody_are_found(waifu_llm: Run, own_home: dict[str, str])
     assert "There are settings for `openia`" in ended.stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "table", "state", "words"),
+    [
+        ("hilda", 'provider = "echo"', "ok", "It stands for `echo`."),
+        ("hilda", 'provider = "openai"', "skipped", "needs a key"),
+        ("hilda", 'provider = "openai"\nkey = "work"', "failed", "no stored key `work`"),
+        ("hilda", 'provider = "nowhere"', "failed", "There is no provider `nowhere`"),
+        ("hilda", 'provider = "echo"\nsettings = { mood = 1 }', "failed", "no setting `mood`"),
+        ("echo", 'provider = "echo"', "failed", "named like a provider"),
+    ],
+)
+def test_each_profile_is_looked_at(
+    waifu_llm: Run, own_home: dict[str, str], tmp_path: Path,
+    name: str, table: str, state: str, words: str,
+) -> None:  # fmt: skip
+    (tmp_path / "waifu-llm.toml").write_text(f"[profiles.{name}]\n{table}\n")
+    ended = waifu_llm("doctor", "echo", "--json", **own_home, OPENAI_API_KEY="")
+    assert ("profile", state) in steps(ended, name)
+    assert words in ended.stdout
+    assert ended.returncode == (1 if state == "failed" else 0)
+
+
+def test_a_profile_can_be_examined_like_a_provider(
+    waifu_llm: Run, own_home: dict[str, str], tmp_path: Path
+) -> None:
+    waifu_llm("install", "echo", **own_home)
+    (tmp_path / "waifu-llm.toml").write_text('[profiles.hilda]\nprovider = "echo"\nmodel = "count"')
+    ended = waifu_llm("doctor", "hilda", "--json", **own_home)
+    assert steps(ended, "hilda") == [("profile", "ok"), *((step, "ok") for step in WELL)]
+    assert "count spoke after" in ended.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
+def test_a_key_that_others_can_read_is_found(
+    waifu_llm: Run, own_home: dict[str, str], tmp_path: Path
+) -> None:
+    settings = tmp_path / "waifu-llm.toml"
+    settings.write_text(f'[providers.openai]\napi_key = "{KEY}"\n')
+    settings.chmod(0o644)
+    ended = waifu_llm("doctor", "echo", "--json", **own_home)
+    assert (ended.returncode, ("settings", "failed") in steps(ended, "module")) == (1, True)
+    assert "chmod 600" in ended.stdout
+    assert KEY not in ended.stdout
+
+
 def test_without_a_key_it_says_where_to_get_one(waifu_llm: Run, openai_installed: None) -> None:
     ended = waifu_llm("doctor", "openai", "--json")
     assert ended.returncode == 0
@@ -141,6 +187,7 @@ def test_a_key_is_tried_where_it_belongs_and_never_shown(
 ) -> None:  # fmt: skip
     settings = home / "waifu-llm.toml"
     table = f'[providers.openai]\napi_key = "{key}"\nbase_url = "{upstream.base_url}"\n'
+    settings.touch(mode=0o600)
     settings.write_text(table, "utf-8")
     try:
         ended = waifu_llm("doctor", "openai", "--json")

@@ -77,6 +77,16 @@ def test_a_lock_of_one_s_own_is_told(
     assert "a lock of your own" in waifu_llm("list", **own_home).stdout
 
 
+def test_profiles_are_listed(waifu_llm: Run, own_home: dict[str, str], tmp_path: Path) -> None:
+    text = '[profiles.hilda]\nprovider = "plain"\nmodel = "tiny"\nkey = "work"\n'
+    (tmp_path / "waifu-llm.toml").write_text(text)
+    shown = waifu_llm("list", **own_home).stdout
+    assert "hilda            profile of plain, model tiny\n" in shown
+    listed = json.loads(waifu_llm("list", "--json", **own_home).stdout)
+    (hilda,) = listed["profiles"]
+    assert hilda == {"name": "hilda", "provider": "plain", "model": "tiny", "key": "work"}
+
+
 async def test_what_is_loaded_is_told(waifu_llm: Run, module: Module) -> None:
     """Its address is where a module listens that was not told otherwise."""
     async with connect(module.url) as llm:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support import LIMIT
@@ -13,7 +14,15 @@ from support import LIMIT
 if os.name != "posix":
     pytest.skip("POSIX", allow_module_level=True)
 
-from waifu_llm.system.posix import Tree, leave_first_place, process_alive, resident_bytes
+from waifu_llm.system.posix import (
+    Tree,
+    close_to_others,
+    leave_first_place,
+    open_to_others,
+    process_alive,
+    replace,
+    resident_bytes,
+)
 
 SLEEP = "import time; time.sleep(3600)"
 WITH_A_CHILD = f"""
@@ -154,3 +163,28 @@ def test_whoever_is_not_the_first_stays_what_it_is():
     own = os.getpid()
     leave_first_place()
     assert os.getpid() == own
+
+
+# Files for one alone
+
+
+@pytest.mark.parametrize(("mode", "is_open"), [(0o600, False), (0o640, True), (0o604, True)])
+def test_a_file_is_open_where_others_may_read_it(tmp_path: Path, mode: int, is_open: bool) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    file.chmod(mode)
+    assert open_to_others(file) is is_open
+    close_to_others(file)
+    assert open_to_others(file) is False
+
+
+def test_what_is_not_there_is_open_to_nobody(tmp_path: Path) -> None:
+    assert open_to_others(tmp_path / "nothing") is False
+
+
+def test_a_draft_takes_the_place_of_a_file(tmp_path: Path) -> None:
+    draft, file = tmp_path / "draft", tmp_path / "file"
+    file.write_text("old")
+    draft.write_text("new")
+    replace(draft, file)
+    assert (file.read_text(), draft.exists()) == ("new", False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 
 import pytest
 
@@ -113,3 +114,45 @@ def test_resident_memory_is_read_from_its_counters(kernel):
 
     kernel.answers["K32GetProcessMemoryInfo"] = tell
     assert windows.resident_bytes(1234) == 5_000_000_000
+
+
+# Files for one alone
+
+
+def test_a_file_is_closed_to_others_by_icacls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    commands = []
+    monkeypatch.setattr(windows.getpass, "getuser", lambda: "hilda")
+    monkeypatch.setattr(windows.subprocess, "run", lambda command, **_: commands.append(command))
+    windows.close_to_others(tmp_path / "file")
+    (command,) = commands
+    assert command == [
+        *("icacls", str(tmp_path / "file")),
+        *("/inheritance:r", "/grant:r", "hilda:F"),
+    ]
+    monkeypatch.undo()
+    monkeypatch.setenv("PATH", "")
+    windows.close_to_others(tmp_path / "file")
+    assert "may be read by others" in caplog.text
+
+
+def test_a_file_that_is_being_read_is_replaced_a_little_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft, file = tmp_path / "draft", tmp_path / "file"
+    draft.write_text("new")
+    really, refusals = Path.replace, [PermissionError(), PermissionError()]
+
+    def replace(self: Path, target: Path) -> Path:
+        if refusals:
+            raise refusals.pop()
+        return really(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(windows, "_REPLACE_PAUSE_SECONDS", 0)
+    windows.replace(draft, file)
+    assert file.read_text() == "new"
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(PermissionError()))
+    with pytest.raises(PermissionError):
+        windows.replace(file, draft)

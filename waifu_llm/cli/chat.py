@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import click
@@ -39,9 +40,10 @@ Ctrl-C interrupts the answer."""
 
 @click.command("chat", short_help="Talk to a model through a running module.")
 @client_options
-@click.option("--provider", "-p", default=None, help="What to load. Asked for when left out.")
+@click.option("--provider", "-p", default=None, help="What to load: a provider or a profile.")
 @click.option("--model", "-m", default=None, help="The model. The provider's first when left out.")
 @click.option("--api-key", envvar="WAIFU_LLM_API_KEY", show_envvar=True, help="The provider's key.")
+@click.option("--key", default=None, metavar="NAME", help="A stored key, by its name.")
 @click.option("--base-url", default=None, help="Another address of the provider.")
 @click.option("--system", default=None, help="What the model is told first.")
 def command(
@@ -50,6 +52,7 @@ def command(
     provider: str | None,
     model: str | None,
     api_key: str | None,
+    key: str | None,
     base_url: str | None,
     system: str | None,
 ) -> None:
@@ -70,7 +73,7 @@ def command(
         try:
             chat = Chat(loop, client, system)
             name = provider or _choose(loop.call(client.providers()))
-            chat.use_provider(name, api_key=api_key, base_url=base_url)
+            chat.use_provider(name, Account(api_key, key, base_url))
             if model:
                 chat.use_model(model)
             if not chat.run() and not at_terminal():
@@ -89,6 +92,15 @@ def _choose(names: list[str]) -> str:
     return chosen
 
 
+@dataclass(frozen=True)
+class Account:
+    """Whose key is used, and where."""
+
+    api_key: str | None = field(default=None, repr=False)
+    key: str | None = None
+    base_url: str | None = None
+
+
 class Chat:
     """One conversation."""
 
@@ -97,7 +109,7 @@ class Chat:
         self._client = client
         self._system = system
         self._messages: list[dict[str, str]] = []
-        self._accounts: dict[str, tuple[str | None, str | None]] = {}
+        self._accounts: dict[str, Account] = {}
         self._provider = ""
         self._model = ""
         self._models: list[str] = []
@@ -115,12 +127,16 @@ class Chat:
                 well = self._take(line) and well
         return well
 
-    def use_provider(
-        self, name: str, api_key: str | None = None, base_url: str | None = None
-    ) -> None:
+    def use_provider(self, name: str, account: Account | None = None) -> None:
         """A key and an address go to the provider that they were given for, and to no other."""
-        key, address = self._accounts.setdefault(name, (api_key, base_url))
-        load = self._client.load(name, api_key=key, base_url=address, on_progress=_show_progress)
+        known = self._accounts.setdefault(name, account or Account())
+        load = self._client.load(
+            name,
+            api_key=known.api_key,
+            key=known.key,
+            base_url=known.base_url,
+            on_progress=_show_progress,
+        )
         self._loop.call(load)
         self._provider = name
         self._models = self._loop.call(self._client.models())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -28,14 +29,22 @@ def command(as_json: bool) -> None:
     settings, found = resolved()
     rows = [_row(each, settings) for each in config.settings()]
     if as_json:
-        click.echo(json.dumps({"file": str(found.config_file), "settings": rows}, indent=2))
+        tables = {kind: _named(getattr(settings, kind)) for kind in config.TABLES}
+        shown = {"file": str(found.config_file), "settings": rows, **tables}
+        click.echo(json.dumps(shown, indent=2))
         return
     click.echo(f"# {found.config_file}{'' if found.config_file.exists() else ' (not there)'}")
     for row in rows:
         line = f"{row['name']} = {json.dumps(row['value'])}"
         click.echo(f"{line:<44} # {row['help']} ({row['source']})")
-    for name in sorted(settings.providers):
-        click.echo(f"[providers.{name}]  # {', '.join(sorted(settings.providers[name]))}")
+    for kind in config.TABLES:
+        for name, keys in _named(getattr(settings, kind)).items():
+            click.echo(f"[{kind}.{name}]  # {', '.join(keys)}")
+
+
+def _named(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """What each table sets. Values are not shown: any may be a key."""
+    return {name: sorted(tables[name]) for name in sorted(tables)}
 
 
 def _row(each: Any, settings: config.Config) -> dict[str, Any]:

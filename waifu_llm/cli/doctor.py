@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import platform
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from waifu_llm import profiles
 from waifu_llm.checkup import Checkup, Finding
 from waifu_llm.cli.address import module_url
 from waifu_llm.cli.advice import advised
@@ -24,7 +25,8 @@ from waifu_llm.cli.main import FAILED
 from waifu_llm.cli.reach import connected
 from waifu_llm.cli.sizes import megabytes
 from waifu_llm.environments.installer import uv
-from waifu_llm.errors import Unavailable, WaifuError
+from waifu_llm.errors import Authorization, Unavailable, WaifuError
+from waifu_llm.profiles import Profile
 from waifu_llm.specs import ProviderSpec
 
 LITTLE_SPACE = 1e9
@@ -36,7 +38,8 @@ MARKS = {"ok": "ok", "failed": "FAILED", "skipped": "-"}
 @click.option("--model", metavar="MODEL", help="The model to try, for one provider.")
 @json_option
 def command(names: tuple[str, ...], model: str | None, as_json: bool) -> None:
-    """Examine the module's place on this machine, and all installed providers, or those named.
+    """Examine the module's place on this machine, the profiles, and all installed providers, or
+    the providers and profiles that are named.
 
     Of each provider: its environment, its key, its process, whether the key works, the first token
     of a short answer, and whether an interrupt silences it. That answer is cut off after a few
@@ -49,11 +52,11 @@ def command(names: tuple[str, ...], model: str | None, as_json: bool) -> None:
       waifu-llm doctor openai --model gpt-5-mini
     """
     here = look_around()
-    specs = [here.catalogue.find(name) for name in names] or list(here.catalogue.specs.values())
-    if model and len(specs) != 1:
+    if model and len(names) != 1:
         raise click.UsageError("--model needs one provider to be named.")
+    chosen = sorted(names or here.catalogue.specs)
     show = None if as_json else _show
-    report = asyncio.run(_examine(here, specs, model, show, whole=not names))
+    report = asyncio.run(_examine(here, chosen, model, show, whole=not names))
     if as_json:
         click.echo(json.dumps(report, indent=2))
     if any(each["state"] == "failed" for each in report["findings"]):
@@ -61,8 +64,9 @@ def command(names: tuple[str, ...], model: str | None, as_json: bool) -> None:
 
 
 async def _examine(
-    here: Here, specs: list[ProviderSpec], model: str | None, show: Any, *, whole: bool
+    here: Here, names: list[str], model: str | None, show: Any, *, whole: bool
 ) -> Any:
+    chosen = {name: here.find(name) for name in names}
     findings = []
 
     def note(about: str, finding: Finding) -> None:
@@ -73,17 +77,32 @@ async def _examine(
 
     for finding in (*_machine(here), await _module(), *(_broken(here) if whole else ())):
         note("module", finding)
-    for spec in sorted(specs, key=lambda spec: spec.name):
+    for name in here.stored.profiles:
+        note(name, await _profile(here, name))
+    for name, (spec, profile) in chosen.items():
+        wanted = model or (profile.model if profile else None)
         with tempfile.TemporaryDirectory() as folder:
-            async for finding in _checkup(here, spec).findings(Path(folder), model):
-                note(spec.name, finding)
+            async for finding in _checkup(here, spec, profile).findings(Path(folder), wanted):
+                note(name, finding)
     return {"findings": findings}
 
 
-def _checkup(here: Here, spec: ProviderSpec) -> Checkup:
-    stored = here.settings.providers.get(spec.name, {})
+def _checkup(here: Here, spec: ProviderSpec, profile: Profile | None) -> Checkup:
     log_file = here.paths.provider_log(spec.name)
-    return Checkup(spec, here.environments, stored, os.environ, log_file)
+    find_settings = partial(here.stored.settings, spec, profile)
+    return Checkup(spec, here.environments, find_settings, log_file)
+
+
+async def _profile(here: Here, name: str) -> Finding:
+    """Whether it can be loaded; that it has no key of its own is nothing wrong."""
+    try:
+        profiles.see_no_clash([name], here.catalogue.specs)
+        spec, profile = here.find(name)
+        await here.stored.settings(spec, profile)
+    except WaifuError as error:
+        keyless = isinstance(error, Authorization) and not here.stored.profiles[name].key
+        return Finding("profile", "skipped" if keyless else "failed", error.message)
+    return Finding("profile", "ok", f"It stands for `{spec.name}`.")
 
 
 def _machine(here: Here) -> Iterator[Finding]:
@@ -94,6 +113,7 @@ def _machine(here: Here) -> Iterator[Finding]:
         "uv", "ok" if tool else "skipped", tool or "It is not there.", "" if tool else better
     )
     yield _home(here.paths.home)
+    yield from _secrecy(here)
 
 
 def _broken(here: Here) -> Iterator[Finding]:
@@ -103,6 +123,13 @@ def _broken(here: Here) -> Iterator[Finding]:
     for name in here.settings.providers.keys() - here.catalogue.specs.keys():
         told = f"There are settings for `{name}`, and there is no such provider."
         yield Finding("settings", "failed", told, "Correct the name in waifu-llm.toml.")
+
+
+def _secrecy(here: Here) -> Iterator[Finding]:
+    if here.stored.shows_keys(here.catalogue.specs):
+        file = here.paths.config_file
+        message = f"{file} holds a key, and others can read it."
+        yield Finding("settings", "failed", message, f"Run: chmod 600 '{file}'")
 
 
 def _home(home: Path) -> Finding:

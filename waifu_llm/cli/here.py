@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,12 @@ from waifu_llm import plugins
 from waifu_llm.cli.options import resolved
 from waifu_llm.config import Config
 from waifu_llm.environments import Environments
+from waifu_llm.keys import KeyStore
 from waifu_llm.paths import Paths, bundled_providers
 from waifu_llm.plugins import Catalogue
+from waifu_llm.profiles import Profile
+from waifu_llm.specs import ProviderSpec
+from waifu_llm.stored import Stored
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,28 @@ class Here:
     paths: Paths
     catalogue: Catalogue
     environments: Environments
+
+    @functools.cached_property
+    def stored(self) -> Stored:
+        """
+        Raises:
+            ConfigError: When a profile or the file of keys cannot be read.
+        """
+        return Stored(self.settings, self.paths, lambda: self.catalogue.specs)
+
+    @property
+    def key_store(self) -> KeyStore:
+        return KeyStore(self.paths.keys_file, self.settings.keyring)
+
+    def find(self, name: str) -> tuple[ProviderSpec, Profile | None]:
+        """The provider of this name, or that of the profile, with it.
+
+        Raises:
+            InvalidProvider: When there is neither.
+        """
+        profile = self.stored.profiles.get(name)
+        provider = profile.provider if profile else name
+        return self.catalogue.find(provider, self.stored.profiles), profile
 
 
 def look_around() -> Here:

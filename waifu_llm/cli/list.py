@@ -18,6 +18,7 @@ from waifu_llm.cli.sizes import ago, megabytes
 from waifu_llm.cli.terminal import harmless
 from waifu_llm.environments import Installed
 from waifu_llm.errors import WaifuError
+from waifu_llm.profiles import Profile
 from waifu_llm.specs import ProviderSpec
 
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
@@ -27,7 +28,8 @@ _WANTED = re.compile(r"^([A-Za-z0-9._-]+)", re.MULTILINE)
 @click.command("list", short_help="List the providers, and what is installed of them.")
 @json_option
 def command(as_json: bool) -> None:
-    """List all providers: what is installed of each, which versions, how large, when it was used.
+    """List the profiles and all providers: what is installed of each, which versions, how large,
+    when it was used.
 
     Files that environments share are on the disk once, and counted once in the sum. A provider is
     installed when it is first loaded, or by `waifu-llm install`. Providers of your own go into the
@@ -44,8 +46,9 @@ def command(as_json: bool) -> None:
     rows = [_row(here, spec, known, loaded) for spec in specs]
     total = here.environments.total_bytes()
     if as_json:
-        listed = {"providers": rows, "broken": here.catalogue.broken, "total_bytes": total}
-        click.echo(json.dumps(listed, indent=2))
+        profiles = [_profile(*each) for each in sorted(here.stored.profiles.items())]
+        listed = {"providers": rows, "profiles": profiles, "broken": here.catalogue.broken}
+        click.echo(json.dumps({**listed, "total_bytes": total}, indent=2))
     else:
         _show(here, rows, total)
 
@@ -81,6 +84,15 @@ def _row(
     }
 
 
+def _profile(name: str, profile: Profile) -> dict[str, Any]:
+    return {
+        "name": name,
+        "provider": profile.provider,
+        "model": profile.model or None,
+        "key": profile.key,
+    }
+
+
 def versions_of(spec: ProviderSpec) -> dict[str, str]:
     """The locked versions of what the provider itself asks for."""
     pinned = dict(_PINNED.findall(spec.lock_text()))
@@ -94,6 +106,9 @@ def _show(here: Here, rows: list[dict[str, Any]], total: int) -> None:
         click.echo(f"{row['name']:<16} {row['kind']:<6} {_state(row):<14} {harmless(row['title'])}")
         if row["bytes"]:
             click.echo(f"{'':<24}{_details(row)}")
+    for name, profile in sorted(here.stored.profiles.items()):
+        model = f", model {profile.model}" if profile.model else ""
+        click.echo(f"{name:<16} profile of {profile.provider}{model}")
     click.echo(f"All environments and the cache of packages take {megabytes(total)}.")
     for name, why in here.catalogue.broken.items():
         click.echo(f"{name:<16} cannot be used: {why}", err=True)

@@ -375,7 +375,8 @@ def _asked(load: protocol.Load) -> Asked:
         if value := getattr(load, name):
             settings[name] = value
     assert load.provider_name is not None
-    return Asked(load.provider_name, settings, load.preload_model_id or None, load.alias)
+    model_id, key = load.preload_model_id or None, load.key or None
+    return Asked(load.provider_name, settings, model_id, load.alias, key)
 
 
 def _about(asked: protocol.AnyMessage) -> About:

@@ -5,18 +5,33 @@ import sys
 if sys.platform == "win32":
     from waifu_llm.system.windows import (
         Tree,
+        close_to_others,
         leave_first_place,
+        open_to_others,
         process_alive,
+        replace,
         resident_bytes,
         tighten,
     )
 else:
     from waifu_llm.system.posix import (
         Tree,
+        close_to_others,
         leave_first_place,
+        open_to_others,
         process_alive,
+        replace,
         resident_bytes,
         tighten,
     )
 
-__all__ = ["Tree", "leave_first_place", "process_alive", "resident_bytes", "tighten"]
+__all__ = [
+    "Tree",
+    "close_to_others",
+    "leave_first_place",
+    "open_to_others",
+    "process_alive",
+    "replace",
+    "resident_bytes",
+    "tighten",
+]

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 _OPEN_FILES = 4096
@@ -103,6 +104,24 @@ def tighten() -> None:
         wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def open_to_others(file: Path) -> bool:
+    """Whether anybody but its owner may read it."""
+    try:
+        return bool(file.stat().st_mode & 0o044)
+    except OSError:
+        return False
+
+
+def close_to_others(file: Path) -> None:
+    """From now on, whoever may have read it before."""
+    file.chmod(0o600)
+
+
+def replace(draft: Path, file: Path) -> None:
+    """All at once: who reads gets the one or the other, whole."""
+    draft.replace(file)
 
 
 def leave_first_place() -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import getpass
 import logging
+import subprocess
+import time
+from pathlib import Path
 from typing import Any
 
 _NEW_GROUP_NO_WINDOW = 0x00000200 | 0x08000000
@@ -12,6 +16,7 @@ _SET_QUOTA_AND_TERMINATE = 0x0100 | 0x0001
 _STILL_ACTIVE = 259
 _ACCOUNTING, _EXTENDED_LIMITS = 1, 9
 _KILL_ON_JOB_CLOSE = 0x2000
+_REPLACE_TRIES, _REPLACE_PAUSE_SECONDS = 50, 0.02
 
 log = logging.getLogger("waifu_llm.windows")
 
@@ -125,6 +130,32 @@ def resident_bytes(pid: int) -> int | None:
 
 def tighten() -> None:
     """The user's own data folder is closed to other users already."""
+
+
+def open_to_others(file: Path) -> bool:
+    """Not known: what a folder hands down is right for a user's own, and is not looked through."""
+    return False
+
+
+def close_to_others(file: Path) -> None:
+    """As well as it goes: what the folder hands down is taken away, and its user let in again."""
+    command = ["icacls", str(file), "/inheritance:r", "/grant:r", f"{getpass.getuser()}:F"]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=10)
+    except (OSError, subprocess.SubprocessError) as exc:
+        log.warning("%s may be read by others: %s", file, exc)
+
+
+def replace(draft: Path, file: Path) -> None:
+    """All at once. Who reads a file keeps it from being replaced there, for a moment."""
+    for _ in range(_REPLACE_TRIES):
+        try:
+            draft.replace(file)
+        except PermissionError:
+            time.sleep(_REPLACE_PAUSE_SECONDS)
+        else:
+            return
+    draft.replace(file)
 
 
 def leave_first_place() -> None:

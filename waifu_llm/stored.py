@@ -1,0 +1,168 @@
+"""What the operator stored for providers, as it is now: profiles, settings and keys.
+
+Whoever is about to use it has it looked through: a file that changed is read anew then. One that
+cannot be used changes nothing, and is complained of once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import os
+import threading
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
+
+from waifu_llm import config, credentials, profiles, system
+from waifu_llm.config import Config
+from waifu_llm.errors import Unavailable, WaifuError
+from waifu_llm.keys import KeyStore, StoredKey
+from waifu_llm.paths import Paths
+from waifu_llm.profiles import Profile
+from waifu_llm.specs import ProviderSpec
+
+_KEYRING_SECONDS = 60.0
+
+T = TypeVar("T")
+log = logging.getLogger("waifu_llm.stored")
+
+
+class Watched(Generic[T]):
+    """What a file says, for as long as it says so."""
+
+    def __init__(self, file: Path, read: Callable[[], T], first: T) -> None:
+        self.value = first
+        self.version = 0
+        self._file = file
+        self._read = read
+        self._seen = _stamp(file)
+
+    def look(self) -> None:
+        stamp = _stamp(self._file)
+        if stamp == self._seen:
+            return
+        self._seen = stamp
+        try:
+            self.value = self._read()
+        except WaifuError as error:
+            log.warning("%s What held before still holds.", error)
+        else:
+            self.version += 1
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+class Tables(Struct, frozen=True):
+    """The part of the configuration that can change while the module runs."""
+
+    providers: Mapping[str, Mapping[str, Any]]
+    profiles: Mapping[str, Profile]
+
+
+class Stored:
+    """All of it. Nothing is looked through again but by `look`."""
+
+    def __init__(
+        self, config: Config, paths: Paths, provider_names: Callable[[], Collection[str]]
+    ) -> None:
+        self._config_file = paths.config_file
+        self._has_token = config.source("token") == str(paths.config_file)
+        self._provider_names = provider_names
+        self._store = KeyStore(paths.keys_file, config.keyring)
+        first = Tables(config.providers, profiles.read(config.profiles))
+        self._tables = Watched(paths.config_file, self._read_tables, first)
+        read = self._store.file.read
+        self._keys: Watched[list[StoredKey]] = Watched(paths.keys_file, read, read())
+
+    def _read_tables(self) -> Tables:
+        tables = config.read_tables(self._config_file)
+        found = profiles.read(tables["profiles"])
+        profiles.see_no_clash(found, self._provider_names())
+        return Tables(tables["providers"], found)
+
+    def look(self) -> int:
+        """Read what changed. Returns a number that grows with each change."""
+        self._tables.look()
+        self._keys.look()
+        return self._tables.version + self._keys.version
+
+    @property
+    def profiles(self) -> Mapping[str, Profile]:
+        return self._tables.value.profiles
+
+    @property
+    def keys(self) -> list[StoredKey]:
+        return self._keys.value
+
+    def shows_keys(self, specs: Mapping[str, ProviderSpec]) -> bool:
+        """Whether others can read a secret in the configuration."""
+        settings = [*self._tables.value.providers.items()]
+        settings += [(each.provider, each.settings) for each in self.profiles.values()]
+        secrets = (specs[name].secrets_of(each) for name, each in settings if name in specs)
+        return system.open_to_others(self._config_file) and (self._has_token or any(secrets))
+
+    def table(self, provider: str) -> Mapping[str, Any]:
+        return self._tables.value.providers.get(provider, {})
+
+    async def settings(
+        self,
+        spec: ProviderSpec,
+        profile: Profile | None = None,
+        asked: Mapping[str, Any] | None = None,
+        key: str | None = None,
+    ) -> credentials.Values:
+        """What to load with; see `credentials.resolve`. `key` is the name of a stored one."""
+        resolve = partial(
+            credentials.resolve,
+            spec,
+            asked or {},
+            self.table(spec.name),
+            os.environ,
+            profile=profile.load_settings if profile else {},
+            key=key or (profile.key if profile else None),
+            find_key=partial(self._find_key, spec.name),
+        )
+        if any(each.provider == spec.name and each.entry for each in self.keys):
+            return await _aside(resolve)
+        return resolve()
+
+    def _find_key(self, provider: str, origin: str, name: str) -> str | None:
+        for each in self.keys:
+            if each.identity == (provider, origin, name):
+                return self._store.value(each)
+        return None
+
+
+async def _aside(work: Callable[[], T]) -> T:
+    """In a thread that does not keep the module from closing, while the system's keyring asks
+    somebody for a password.
+
+    Raises:
+        Unavailable: When that takes too long.
+    """
+    outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def run() -> None:
+        outcome.set_running_or_notify_cancel()
+        try:
+            outcome.set_result(work())
+        except Exception as exc:
+            outcome.set_exception(exc)
+
+    threading.Thread(target=run, name="keyring", daemon=True).start()
+    try:
+        async with asyncio.timeout(_KEYRING_SECONDS):
+            return await asyncio.wrap_future(outcome)
+    except TimeoutError:
+        raise Unavailable("The keyring of this system does not answer. Is it locked?") from None
