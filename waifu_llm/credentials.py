@@ -94,8 +94,13 @@ def _refuse_unknown(spec: ProviderSpec, named: Mapping[str, Any]) -> None:
 def _goes_elsewhere(wanted: Values, own: Values) -> bool:
     if "base_url" not in wanted:
         return False
-    home = own.get("base_url")
-    return home is None or _origin(wanted["base_url"]) != _origin(home)
+    asked, home = _origin(wanted["base_url"]), own.get("base_url")
+    return home is None or not _is_address(home) or asked != _origin(home)
+
+
+def _is_address(url: str) -> bool:
+    """Some variables, as that of Ollama, hold a host alone."""
+    return "://" in url
 
 
 _PORTS = {"http": 80, "https": 443}
