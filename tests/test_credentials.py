@@ -232,6 +232,16 @@ def test_a_key_stored_with_an_address_goes_to_that_address():
         load({"base_url": VENDOR}, stored)
 
 
+def test_a_stored_host_without_a_scheme_keeps_nobody_from_another_address():
+    local = spec(api_key=Setting(secret=True), base_url=Setting())
+    stored = {**KEY, "base_url": "box:8080"}
+    asked = {"base_url": "http://box:8080"}
+    assert load({}, stored, provider=local) == {**KEY, **asked}
+    assert load(asked, stored, provider=local) == {**KEY, **asked}
+    elsewhere = {"base_url": "http://other:8080"}
+    assert load(elsewhere, stored, provider=local) == elsewhere
+
+
 def test_another_address_gets_the_clients_own_key_and_what_is_no_secret():
     asked = {"base_url": "https://other.example", "api_key": "own"}
     assert load(asked, {**KEY, "region": "us"}) == {**asked, "region": "us"}

@@ -103,7 +103,14 @@ def _stored(spec: ProviderSpec, stored: Mapping[str, Any], environ: Mapping[str,
                 values[name] = _from_text(name, declared, value)
                 break
     _check(spec, values)
-    return values
+    return _with_scheme(values)
+
+
+def _with_scheme(values: Values) -> Values:
+    """Some variables hold a host alone, as that of Ollama does."""
+    address = values.get(ADDRESS)
+    bare = isinstance(address, str) and "://" not in address
+    return {**values, ADDRESS: f"http://{address}"} if bare else values
 
 
 def _from_text(name: str, declared: Setting, value: Any) -> Any:

@@ -11,15 +11,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
-OPENAI = Path(__file__).with_name("openai_api.py")
+HERE = Path(__file__).parent
+OPENAI = HERE / "openai_api.py"
+OLLAMA = HERE / "ollama_api.py"
 
 
 class RunningUpstream:
     """Where it listens, and its log."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, generates: tuple[str, ...]) -> None:
         self.base_url = base_url
+        self._generates = generates
 
     def log(self) -> list[dict[str, Any]]:
         """Every request so far, but for those of `/log` itself."""
@@ -29,7 +33,7 @@ class RunningUpstream:
         self._get("forget")
 
     def completions(self) -> list[dict[str, Any]]:
-        return [each for each in self.log() if each["path"].endswith("/completions")]
+        return [each for each in self.log() if each["path"].endswith(self._generates)]
 
     async def until(self, holds: Callable[[list[dict[str, Any]]], bool], seconds: float) -> Any:
         """The log of completions, once something holds of it that will."""
@@ -39,17 +43,19 @@ class RunningUpstream:
         return log
 
     def _get(self, what: str) -> Any:
-        root = self.base_url.removesuffix("/v1")
-        with urllib.request.urlopen(f"{root}/{what}") as answer:
+        with urllib.request.urlopen(urljoin(self.base_url, f"/{what}")) as answer:
             return json.load(answer)
 
 
 @contextmanager
-def running_upstream(script: Path = OPENAI) -> Iterator[RunningUpstream]:
+def running_upstream(
+    script: Path = OPENAI, generates: tuple[str, ...] = ("/completions",)
+) -> Iterator[RunningUpstream]:
+    """`generates` is how the paths end by which this one is asked for text."""
     command = [sys.executable, str(script)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, text=True, **pipes) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
-        yield RunningUpstream(line.removeprefix("listening on ").strip())
+        yield RunningUpstream(line.removeprefix("listening on ").strip(), generates)
         process.stdin.close()
