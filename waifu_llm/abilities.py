@@ -12,7 +12,7 @@ from waifu_llm.backend import Request
 from waifu_llm.conversation import Image, Message, Params, Penalties
 from waifu_llm.errors import Unsupported
 from waifu_llm.specs import Capability
-from waifu_llm.trial import SHORT, Failed, Skipped, Trial
+from waifu_llm.trial import SHORT, Answer, Failed, Skipped, Trial
 
 _SYSTEM = "You are a friendly companion. Answer in one short sentence."
 _DOT = (  # a PNG of one pixel
@@ -69,17 +69,15 @@ async def parameters(trial: Trial) -> None:
 async def images(trial: Trial) -> None:
     _see_that_it_declares(trial, "images")
     message = Message("user", "Which colour is this?", images=[Image("image/png", _DOT)])
-    try:
-        await trial.answer_to(_asking(trial, [message]))
-    except Unsupported as error:
-        raise Skipped(f"This model takes none: {error.message}") from None
+    await _answer_of_a_model_that_can(trial, _asking(trial, [message]))
 
 
 async def tools(trial: Trial) -> None:
     """A call is answered, so that its way back is seen as well."""
     _see_that_it_declares(trial, "tools")
     question = Message("user", "Which weather is it in Oslo? Use your tool.")
-    answer = await trial.answer_to(_asking(trial, [question], tools=[_WEATHER]))
+    asked = _asking(trial, [question], tools=[_WEATHER])
+    answer = await _answer_of_a_model_that_can(trial, asked)
     if not answer.tool_calls:
         return
     for call in answer.tool_calls:
@@ -114,6 +112,14 @@ async def embeddings(trial: Trial) -> None:
     lengths = {len(vector) for vector in made.vectors}
     if len(made.vectors) != 2 or len(lengths) != 1 or 0 in lengths:
         raise Failed("For two texts there should be two vectors of one length.")
+
+
+async def _answer_of_a_model_that_can(trial: Trial, request: Request) -> Answer:
+    """A provider may have models that can, and others."""
+    try:
+        return await trial.answer_to(request)
+    except Unsupported as error:
+        raise Skipped(f"This model takes none: {error.message}") from None
 
 
 def _see_that_it_declares(trial: Trial, capability: Capability) -> None:
