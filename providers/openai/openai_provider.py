@@ -15,20 +15,17 @@ class OpenAI(Speaker):
     http = httpx2
 
     def connect(self, settings):
-        key = settings.get("api_key", "")
         return AsyncOpenAI(
-            api_key=key,
+            api_key=settings.get("api_key", "none"),  # it wants one, where `headers` keep it back
             organization=settings.get("organization"),
             project=settings.get("project"),
-            default_headers={**self.speech.headers, **_where_the_key_goes(self.speech, key)},
-            default_query=self.speech.query,
             **self.for_client(settings),
         )
 
-
-def _where_the_key_goes(speech, key):
-    """Where the SDK puts it, unless there is none, or it has a header of its own."""
-    if key and speech.key_header == "Authorization":
-        return {}
-    elsewhere = {speech.key_header: key} if key else {}
-    return {"Authorization": Omit(), **elsewhere}
+    def headers(self, settings):
+        """The SDK puts the key where OpenAI wants it: elsewhere it goes, or nowhere, by these."""
+        headers, key = super().headers(settings), settings.get("api_key")
+        if key and self.speech.key_header == "Authorization":
+            return headers
+        elsewhere = {self.speech.key_header: key} if key else {}
+        return {**headers, "Authorization": Omit(), **elsewhere}

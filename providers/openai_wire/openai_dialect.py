@@ -8,14 +8,18 @@ from typing import Any, Dict, List
 import msgspec
 from msgspec import Struct
 
-
 _HOME = "https://api.openai.com/"
-_LENGTHS = ("max_tokens", "max_completion_tokens")
+_AT_HOME = {
+    "length_field": "max_completion_tokens",
+    "thinking": {"reasoning_effort": "medium"},
+}
+"""OpenAI's own models; servers of others that speak its API seldom know these."""
+_LENGTHS = {"max_tokens", "max_completion_tokens"}
 _REFUSALS = (400, 422)
 
 
 class Dialect(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is left out is as OpenAI has it."""
+    """What is left out is as most have it."""
 
     # Where it answers
 
@@ -39,8 +43,7 @@ class Dialect(Struct, frozen=True, forbid_unknown_fields=True):
 
     # What it takes
 
-    length_field: str = ""
-    """Left out, it is the older word, but at OpenAI itself: servers of others seldom know both."""
+    length_field: str = "max_tokens"
     most_stops: int = 4
     """0 where it takes none: the text is cut by the host in any case."""
     counts_in_streams: bool = True
@@ -50,7 +53,7 @@ class Dialect(Struct, frozen=True, forbid_unknown_fields=True):
     repetition_field: str = ""
     """What the repetition penalty is called there."""
     alternates: bool = False
-    """It wants no two messages of one role in a row: those are joined."""
+    """It wants no two messages of one role in a row, and the system's first."""
     body: Dict[str, Any] = {}
     """Goes into each request."""
     thinking: Dict[str, Any] = {}
@@ -63,14 +66,9 @@ class Dialect(Struct, frozen=True, forbid_unknown_fields=True):
     @classmethod
     def of(cls, table: Dict[str, Any], settings: Dict[str, Any]) -> Dialect:
         """The dialect of one load."""
-        dialect = msgspec.convert(table, cls)
-        query = _filled(dialect.query, settings)
-        length = dialect.length_field or _length_at(settings["base_url"])
-        return msgspec.structs.replace(dialect, query=query, length_field=length)
-
-
-def _length_at(base_url: str) -> str:
-    return _LENGTHS[base_url.startswith(_HOME)]
+        at_home = settings["base_url"].startswith(_HOME)
+        dialect = msgspec.convert({**(_AT_HOME if at_home else {}), **table}, cls)
+        return msgspec.structs.replace(dialect, query=_filled(dialect.query, settings))
 
 
 def _filled(query: Dict[str, str], settings: Dict[str, Any]) -> Dict[str, str]:
@@ -90,7 +88,7 @@ class Habits:
         self.length_field = dialect.length_field
         self.unwanted: set = set()
         self._may_go = {"stop", "stream_options", *dialect.thinking, *dialect.not_thinking}
-        self._other_length = {*_LENGTHS} - {dialect.length_field}
+        self._other_length = _LENGTHS - {dialect.length_field}
 
     def learn(self, status: int, named: str, body: Dict[str, Any]) -> bool:
         """From what a refusal names. Returns whether there is hope for another try."""

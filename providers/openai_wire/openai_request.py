@@ -51,9 +51,14 @@ def _add_penalties(body, penalties, dialect):
 
 
 def _joined(messages):
-    """Two of one role in a row become one. Tools' results and calls stay as they are."""
+    """Two of one role in a row become one, and whoever is late to be the system is a user.
+
+    Tools' results and calls stay as they are.
+    """
     joined = []
     for message in messages:
+        if message["role"] == "system" and joined and joined[-1]["role"] != "system":
+            message = {**message, "role": "user"}
         if joined and _are_one_turn(joined[-1], message):
             joined[-1] = _both(joined[-1], message)
         else:

@@ -68,10 +68,15 @@ class Speaker(Provider):
         """The SDK's client, with what `for_client` gives."""
         raise NotImplementedError
 
+    def headers(self, settings):
+        """What each request has of its own."""
+        return self.speech.headers
+
     def for_client(self, settings):
         limits = self.http.Limits(**_CONNECTIONS)
         return {
             "base_url": settings["base_url"],
+            "default_query": self.speech.query,
             "max_retries": 0,
             # The core watches the clock and interrupts; one for each read would only cost.
             "timeout": self.http.Timeout(None, connect=_CONNECT_SECONDS),
@@ -83,6 +88,7 @@ class Speaker(Provider):
         self.speech = Dialect.of(self.dialect, settings)
         self._habits = defaultdict(partial(Habits, self.speech))
         self._client = self.connect(settings)
+        self._options = {"headers": self.headers(settings)}
         self._known_models = await self._list_models()
 
     async def models(self):
@@ -144,7 +150,8 @@ class Speaker(Provider):
     async def _get(self, path):
         """What is there, if something is."""
         try:
-            response = await self._client.get(path, cast_to=self.http.Response)
+            kind = self.http.Response
+            response = await self._client.get(path, cast_to=kind, options=self._options)
         except self.sdk.NotFoundError:
             return b""
         return response.content
@@ -165,12 +172,13 @@ class Speaker(Provider):
     async def _reach(self, path, body):
         """A connection that was kept open may have died meanwhile: that is worth a second try."""
         raw = {"cast_to": self.http.Response, "stream": True, "stream_cls": self.sdk.AsyncStream}
+        post = partial(self._client.post, path, body=body, options=self._options, **raw)
         try:
-            return await self._client.post(path, body=body, **raw)
+            return await post()
         except self.sdk.APIConnectionError as exc:
             if timed_out(exc):
                 raise
-        return await self._client.post(path, body=body, **raw)
+        return await post()
 
     @contextmanager
     def _told(self):
