@@ -94,8 +94,12 @@ def _root(error):
 def of_event(raw):
     """An `error` inside a stream or an answer, whatever its shape."""
     error = json.loads(bytes(raw))
-    told = error if isinstance(error, dict) else {"message": str(error)}
-    message = _message_in(told) or str(error)
+    return of_break(error if isinstance(error, dict) else {"message": str(error)})
+
+
+def of_break(told):
+    """What an event tells of its error."""
+    message = _message_in(told) or str(told)
     status = told.get("code") if isinstance(told.get("code"), int) else None
     code = _code_of(told, message) or _of_status(status) or "UNAVAILABLE"
     return ProviderError(code, f"The server broke off: {message}")

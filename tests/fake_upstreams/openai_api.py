@@ -33,7 +33,7 @@ class Wanted:
     per_write: int = 1
     delay_ms: float = 0
     first_delay_ms: float = 0
-    reasoning: str = ""
+    reasoning: str | None = None
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
     finish_reason: str = "stop"
     end: str = "done"
@@ -133,7 +133,7 @@ class OpenAI(Connection):
         first = {"role": "assistant", "content": "", "refusal": None}
         if not self._plain:
             self._write_events([_event(body["model"], first)])
-        if wanted.reasoning:
+        if wanted.reasoning is not None:
             self._write_events([_event(body["model"], {"reasoning_content": wanted.reasoning})])
         await self._stream_text(body["model"], wanted)
         for delta in _call_deltas(wanted.tool_calls):
@@ -190,7 +190,7 @@ def _texts(wanted: Wanted) -> list[str]:
 
 def _message(wanted: Wanted) -> dict[str, Any]:
     message = {"role": "assistant", "content": "".join(_texts(wanted)), "refusal": None}
-    if wanted.reasoning:
+    if wanted.reasoning is not None:
         message["reasoning_content"] = wanted.reasoning
     if wanted.tool_calls:
         message |= {"content": None, "tool_calls": wanted.tool_calls}
