@@ -52,9 +52,9 @@ def of_refusal(error):
     """An answer that is none: an SDK's exception with a status."""
     status, told = error.status_code, told_by(error.body)
     message = _message_in(told) or f"HTTP {status}: {error.response.text[:_SHOWN]}"
-    code = "CONTEXT_TOO_LONG" if status == 413 else _code_of(told, message)
-    code = code or _of_status(status) or "UNEXPECTED"
-    waits = _wait_ms(error.response.headers) if code == "RATE_LIMITED" else None
+    code = "CONTEXT_TOO_LONG" if status == 413 else code_told(told, message)
+    code = code or code_of_status(status) or "UNEXPECTED"
+    waits = wait_ms(error.response.headers) if code == "RATE_LIMITED" else None
     return ProviderError(code, message, waits)
 
 
@@ -101,7 +101,7 @@ def of_break(told):
     """What an event tells of its error."""
     message = _message_in(told) or str(told)
     status = told.get("code") if isinstance(told.get("code"), int) else None
-    code = _code_of(told, message) or _of_status(status) or "UNAVAILABLE"
+    code = code_told(told, message) or code_of_status(status) or "UNAVAILABLE"
     return ProviderError(code, f"The server broke off: {message}")
 
 
@@ -118,14 +118,14 @@ def of_nonsense(error, data):
     return ProviderError("UNEXPECTED", f"The server answered nonsense ({error}): {shown}")
 
 
-def _code_of(told, message):
+def code_told(told, message):
     for each in (told.get("code"), told.get("type")):
         if isinstance(each, str) and each in _BY_CODE:
             return _BY_CODE[each]
     return "CONTEXT_TOO_LONG" if _TOO_LONG.search(message) else None
 
 
-def _of_status(status):
+def code_of_status(status):
     if status is not None and status >= 500:
         return "UNAVAILABLE"
     return _BY_STATUS.get(status)
@@ -136,7 +136,7 @@ def _message_in(told):
     return next((each for each in said if isinstance(each, str) and each), "")
 
 
-def _wait_ms(headers):
+def wait_ms(headers):
     """How long to wait, from whichever header says it."""
     try:
         if "retry-after-ms" in headers:

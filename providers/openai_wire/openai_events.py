@@ -107,7 +107,8 @@ class Reader:
     def _add_calls(self, parts):
         """A call comes in parts: first its name, then its arguments bit by bit."""
         for place, part in enumerate(parts):
-            number = place if part.index is None else part.index
+            index = getattr(part, "index", None)
+            number = place if index is None else index
             call = self._calls.setdefault(number, {"id": "", "name": "", "arguments": ""})
             call["id"] = part.id or call["id"]
             call["name"] += part.function.name or ""
