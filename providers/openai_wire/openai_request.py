@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from waifu_provider import ProviderError
-
 _NO_NAME = re.compile(r"[\s<|\\/>]+")
 _LONGEST_NAME = 64
 
@@ -43,11 +41,8 @@ def _add_penalties(body, penalties, dialect):
     fields = {name: f"{name}_penalty" for name in ("presence", "frequency")}
     fields["repetition"] = dialect.repetition_field
     for name, value in penalties.items():
-        if value is None:
-            continue
-        if not fields[name]:
-            raise ProviderError("UNSUPPORTED", f"There is no `{name}` penalty here: leave it out.")
-        body[fields[name]] = value
+        if value is not None:
+            body[fields[name]] = value
 
 
 def _joined(messages):

@@ -135,5 +135,4 @@ async def test_an_interrupt_closes_the_vendor_s_connection(wire, upstream, strea
 
 async def test_it_passes_the_conformance_run(conformance_of, upstream) -> None:
     settings = {"api_key": KEY, "base_url": upstream.base_url}
-    findings = await conformance_of(SPEC, "bench-40-1-20", **settings)
-    assert {each.outcome for each in findings.values()} == {"passed"}, findings
+    assert await conformance_of(SPEC, "bench-40-1-20", **settings) == {}

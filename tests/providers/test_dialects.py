@@ -144,8 +144,7 @@ def test_a_vendor_says_what_a_user_has_to_know(name) -> None:
 async def test_a_declared_vendor_passes_the_conformance_run(conformance_of, upstream) -> None:
     spec = SPECS["openrouter"]
     settings = {"api_key": KEY, "base_url": at(upstream, "openrouter")}
-    findings = await conformance_of(spec, "bench-40-1-20", **settings)
-    assert {each.outcome for each in findings.values()} == {"passed"}, findings
+    assert await conformance_of(spec, "bench-40-1-20", **settings) == {}
 
 
 # Azure's older way

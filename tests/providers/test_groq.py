@@ -208,5 +208,4 @@ async def test_a_wrong_key_is_told_at_load_without_being_shown(wire, upstream) -
 
 async def test_it_passes_the_conformance_run(conformance_of, upstream) -> None:
     settings = {"api_key": KEY, "base_url": upstream.base_url}
-    findings = await conformance_of(SPEC, "bench-40-1-20", **settings)
-    assert {each.outcome for each in findings.values()} == {"passed"}, findings
+    assert await conformance_of(SPEC, "bench-40-1-20", **settings) == {}
