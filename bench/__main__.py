@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))  # the fake upstreams
 
-from bench import install, interrupt, memory, start, streams
+from bench import install, interrupt, memory, start, streams, typed
 from bench.module import Row, write_table
 
 MEASUREMENTS = {
@@ -26,6 +26,7 @@ MEASUREMENTS = {
     "memory": memory.measure,
     "interrupt": interrupt.measure,
     "streams": streams.measure,
+    "typed": typed.measure,
 }
 RESULTS = Path(__file__).parent / "results"
 

@@ -92,15 +92,11 @@ class HttpStream(asyncio.Protocol):
 class ModuleStream(asyncio.Protocol):
     """The same over our WebSocket, read frame by frame."""
 
-    def __init__(self, scenario: Scenario, host: str, tally: Tally, base_url: str) -> None:
+    def __init__(
+        self, scenario: Scenario, host: str, tally: Tally, account: dict[str, str]
+    ) -> None:
         self._host = host
-        self._load = {
-            "type": "load",
-            "unique_request_id": "l",
-            "provider": "openai",
-            "api_key": KEY,
-            "base_url": base_url,
-        }
+        self._load = {"type": "load", "unique_request_id": "l", **account}
         self._generate = {
             "type": "generate",
             "unique_request_id": "g",
@@ -206,15 +202,15 @@ async def over_http(scenario: Scenario, base_url: str, outcome: Outcome) -> None
 class ModuleCrowd:
     """Clients of our module that are connected and have loaded: their streams can begin."""
 
-    def __init__(self, url: str, base_url: str) -> None:
+    def __init__(self, url: str, base_url: str, provider: str) -> None:
         self._url = urlsplit(url)
-        self._base_url = base_url
+        self._account = {"provider": provider, "api_key": KEY, "base_url": base_url}
 
     async def run(self, scenario: Scenario, outcome: Outcome, begin: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         streams = []
         for _ in range(scenario.streams):
-            arguments = (scenario, self._url.netloc, Tally(outcome), self._base_url)
+            arguments = (scenario, self._url.netloc, Tally(outcome), self._account)
             make = partial(ModuleStream, *arguments)
             _, stream = await loop.create_connection(make, self._url.hostname, self._url.port)
             streams.append(stream)

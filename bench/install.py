@@ -71,6 +71,8 @@ def _second(spec: ProviderSpec) -> Row:
     """Another provider that needs the same packages."""
     with tempfile.TemporaryDirectory() as folder:
         twin = shutil.copytree(spec.folder, Path(folder, "twin"))
+        for shared in spec.shares:
+            shutil.copytree(spec.folder.parent / shared, Path(folder, shared))
         declared = (twin / "provider.toml").read_text("utf-8")
         (twin / "provider.toml").write_text(declared.replace('"openai"', '"twin"', 1), "utf-8")
         environments = Environments(Path(folder, "environments"), Path(folder, "cache"))

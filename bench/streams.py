@@ -18,7 +18,7 @@ from fake_upstreams.running import running_upstream
 from bench.figures import PROXY, TITLES, Figures
 from bench.module import Row
 from bench.scenario import FLOOD, PACED, SHORT, Outcome, Scenario
-from bench.targets import Direct, Module, Proxy, Sdk, openai_python, running_proxy, running_us
+from bench.targets import Direct, Module, Proxy, Sdk, python_of, running_proxy, running_us
 
 ROUNDS = 3
 
@@ -50,7 +50,7 @@ def _targets(home: Path) -> Iterator[tuple[Direct, Sdk, Module, Proxy]]:
         url = stack.enter_context(running_upstream()).base_url
         us = stack.enter_context(running_us(home, url))
         proxy = stack.enter_context(running_proxy(url))
-        yield Direct(url), Sdk(url, openai_python(home)), us, proxy
+        yield Direct(url), Sdk(url, python_of(home, "openai")), us, proxy
 
 
 def _run_all(targets: Sequence[Target], rounds: int) -> dict[tuple[str, str], list[Outcome]]:

@@ -50,12 +50,12 @@ class Direct:
 
 
 class Sdk:
-    """OpenAI's SDK in a process of its own, typed events and all."""
+    """A vendor's SDK in a process of its own, typed events and all."""
 
     name = "sdk"
 
-    def __init__(self, base_url: str, python: Path) -> None:
-        self._command = [str(python), str(Path(__file__).with_name("sdk_client.py")), base_url]
+    def __init__(self, base_url: str, python: Path, vendor: str = "openai") -> None:
+        self._command = [str(python), str(Path(__file__).with_name("sdks")), vendor, base_url]
 
     def run(self, scenario: Scenario) -> Outcome:
         asked = json.dumps({**asdict(scenario), "model": scenario.model})
@@ -88,9 +88,10 @@ class Module:
 
     name = "waifu-llm"
 
-    def __init__(self, url: str, pid: int, base_url: str) -> None:
+    def __init__(self, url: str, pid: int, base_url: str, provider: str = "openai") -> None:
         self._url = url
         self._base_url = base_url
+        self.provider = provider
         self.pid = pid
         self.provider_pid = asyncio.run(self._load())
 
@@ -100,7 +101,8 @@ class Module:
         def begin() -> None:
             before[:] = self._cpu()
 
-        asyncio.run(ModuleCrowd(self._url, self._base_url).run(scenario, outcome, begin))
+        crowd = ModuleCrowd(self._url, self._base_url, self.provider)
+        asyncio.run(crowd.run(scenario, outcome, begin))
         spent = [now - then for now, then in zip(self._cpu(), before, strict=True)]
         outcome.cpu_seconds = dict(zip(("core", "provider"), spent, strict=True))
         return outcome
@@ -111,7 +113,7 @@ class Module:
     async def _load(self) -> int:
         """Load once, so that it is installed and stays warm."""
         async with connect(self._url) as client:
-            await client.load("openai", api_key=KEY, base_url=self._base_url)
+            await client.load(self.provider, api_key=KEY, base_url=self._base_url)
             (loaded,) = (await client.status())["loads"]
             return int(loaded["pid"])
 
@@ -175,9 +177,9 @@ def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
     raise RuntimeError(f"LiteLLM's proxy ended before it answered: see {KEPT}/litellm.log")
 
 
-def openai_python(home: Path) -> Path:
+def python_of(home: Path, provider: str) -> Path:
     """The interpreter of the environment that our own provider runs in."""
-    (python,) = (home / "provider_envs" / "openai").glob("*/bin/python")
+    (python,) = (home / "provider_envs" / provider).glob("*/bin/python")
     return python
 
 

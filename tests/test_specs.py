@@ -142,7 +142,25 @@ def test_each_bundled_provider_is_declared_in_order(folder):
     spec = ProviderSpec.from_folder(folder)
     assert spec.name == folder.name
     module, _, entry = spec.entry.partition(":")
-    assert f"class {entry}" in (folder / f"{module}.py").read_text("utf-8")
+    assert spec.extends or f"class {entry}" in (folder / f"{module}.py").read_text("utf-8")
+
+
+def test_code_that_several_share_is_looked_for_after_its_own(folder):
+    (folder.parent / "wire_2").mkdir()
+    spec = read(folder, f'{LEAST}shares = ["wire_2"]')
+    assert spec.code == (folder, folder.parent / "wire_2")
+    assert spec.host_arguments == [str(folder), spec.entry, f"--beside={folder.parent / 'wire_2'}"]
+
+
+def test_code_that_several_share_and_that_is_not_there_is_told(folder):
+    with pytest.raises(SpecError, match=r"`shares` names .*wire, which is not there"):
+        read(folder, f'{LEAST}shares = ["wire"]')
+
+
+@pytest.mark.parametrize("name", ["", "../up", "/etc", "a/b", "."])
+def test_code_that_several_share_lies_beside_its_own(folder, name):
+    with pytest.raises(SpecError, match=r"\$\.shares"):
+        read(folder, f'{LEAST}shares = ["{name}"]')
 
 
 def test_a_path_is_taken_as_it_is(tmp_path):

@@ -79,6 +79,8 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     key_help: str = ""
     example_model: str = ""
     build: tuple[Package, ...] = ()
+    shares: tuple[Annotated[str, Meta(pattern=r"^[a-z0-9_]+$")], ...] = ()
+    """Folders beside its own with code that several providers share; they are no providers."""
     # What follows is no text, so that no declaration can name it.
     folder: Path = Path()
     """Where this is declared."""
@@ -130,10 +132,16 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         except (ValueError, msgspec.ValidationError) as exc:
             raise SpecError(f"In {file}: {_plainly(str(exc))}.") from None
         here = folder.resolve()
-        return msgspec.structs.replace(spec, folder=here, home=here, code=(here,))
+        code = (here, *(here.parent / name for name in spec.shares))
+        for missing in (each for each in code if not each.is_dir()):
+            raise SpecError(f"In {file}: `shares` names {missing}, which is not there.")
+        return msgspec.structs.replace(spec, folder=here, home=here, code=code)
 
     def over(self, base: ProviderSpec) -> ProviderSpec:
-        """This declaration upon the one that it extends: what it leaves out is as it is there."""
+        """This declaration upon the one that it extends: what it leaves out is as it is there.
+
+        But for its notes, which tell of one vendor.
+        """
         silent = ProviderSpec(name=self.name, title=self.title)
         values = {name: getattr(self, name) for name in self.__struct_fields__}
         said = {
@@ -144,6 +152,7 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         said |= {
             "extends": base.installs_as,
             "dialect": {**base.dialect, **self.dialect},
+            "notes": self.notes,
             "home": base.home,
             "code": (*self.code, *base.code) if self.entry else base.code,
         }

@@ -25,9 +25,11 @@ class Upstream:
         self.log: list[dict[str, Any]] = []
         self.port = 0
 
-    def note(self, method: str, path: str, headers: dict[str, str], body: Any) -> dict[str, Any]:
-        key = headers.get("authorization", "").removeprefix("Bearer ")
+    def note(self, method: str, target: str, headers: dict[str, str], body: Any) -> dict[str, Any]:
+        path, _, query = target.partition("?")
+        key = headers.get("authorization", "").removeprefix("Bearer ") or headers.get("api-key", "")
         entry = {"method": method, "path": path, "key": key, "headers": headers, "body": body}
+        entry["query"] = query
         entry |= {"state": "running", "begun": time.monotonic(), "ended": None, "sent": 0}
         self.log.append(entry)
         return entry
@@ -116,7 +118,7 @@ class Connection(asyncio.Protocol):
             self.send_json(200, None)
             return
         self.entry = self._upstream.note(method, path, headers, body)
-        await self.answer(method, path, body)
+        await self.answer(method, self.entry["path"], body)
         if self.entry["state"] == "running":
             self.entry |= {"state": "done", "ended": time.monotonic()}
 

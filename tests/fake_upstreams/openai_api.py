@@ -1,4 +1,4 @@
-"""An upstream that speaks OpenAI's wire: models, chat completions, streams, errors, rate limits.
+"""An upstream that speaks OpenAI's wire: models, completions, embeddings, errors, rate limits.
 
     python openai_api.py        prints `listening on http://127.0.0.1:PORT/v1`, ends with stdin
 
@@ -33,7 +33,7 @@ class Wanted:
     per_write: int = 1
     delay_ms: float = 0
     first_delay_ms: float = 0
-    reasoning: str = ""
+    reasoning: str | None = None
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
     finish_reason: str = "stop"
     end: str = "done"
@@ -47,6 +47,10 @@ class Wanted:
     """Each chunk says when it was sent."""
     gzip: bool = False
     """The stream is compressed, as some proxies do unasked."""
+    split: bool = False
+    """Each byte of the stream is a write of its own."""
+    keep_alive: int = 0
+    """How many comments come before a stream, or empty lines before a whole answer."""
 
     @classmethod
     def of(cls, body: dict[str, Any]) -> Wanted:
@@ -67,10 +71,15 @@ class OpenAI(Connection):
     async def answer(self, method: str, path: str, body: Any) -> None:
         if self.entry["key"].startswith("wrong"):
             self._send_error(401, _wrong_key(self.entry["key"]))
-        elif path == "/v1/models":
+        elif path.endswith("/models"):
             self.send_json(200, {"object": "list", "data": [_model(name) for name in MODELS]})
-        elif path == "/v1/chat/completions":
+        elif path.endswith("/completions"):
+            self._plain = not path.endswith("/chat/completions")
             await self._complete(body, Wanted.of(body))
+        elif path.endswith("/embeddings"):
+            self.send_json(200, _embeddings(body))
+        elif path.endswith("/key"):
+            self.send_json(200, {"data": {"label": "sk-…", "limit": None}})
         else:
             self._send_error(404, {"message": f"Unknown request URL: {method} {path}."})
 
@@ -100,27 +109,31 @@ class OpenAI(Connection):
             self.transport.write(b'{"id":')
             self.transport.close()
             return
-        message = {"role": "assistant", "content": "".join(_texts(wanted)), "refusal": None}
-        if wanted.reasoning:
-            message["reasoning_content"] = wanted.reasoning
-        if wanted.tool_calls:
-            message |= {"content": None, "tool_calls": wanted.tool_calls}
-        choice = {"index": 0, "message": message, "logprobs": None}
-        choice["finish_reason"] = wanted.finish_reason
+        choice = {"index": 0, "logprobs": None, "finish_reason": wanted.finish_reason}
+        if self._plain:
+            choice["text"] = "".join(_texts(wanted))
+        else:
+            choice["message"] = _message(wanted)
         usage = {"prompt_tokens": 9, "completion_tokens": wanted.chunks, "total_tokens": 9}
         head = {"id": ID, "object": "chat.completion", "created": 1795000000}
-        self.send_json(200, {**head, "model": body["model"], "choices": [choice], "usage": usage})
+        whole = {**head, "model": body["model"], "choices": [choice], "usage": usage}
+        data = b"\n" * wanted.keep_alive + json.dumps(whole).encode()
+        self.send_whole(200, data, {"content-type": "application/json"})
 
     # A stream
 
     async def _stream(self, body: dict[str, Any], wanted: Wanted) -> None:
         self._compress = zlib.compressobj(wbits=31) if wanted.gzip else None
+        self._split = wanted.split
         gzip = {"content-encoding": "gzip"} if wanted.gzip else {}
         self.begin_stream("text/event-stream", gzip)
+        for _ in range(wanted.keep_alive):
+            self.send_part(b": keep-alive\n\n")
         await asyncio.sleep(wanted.first_delay_ms / 1000)
         first = {"role": "assistant", "content": "", "refusal": None}
-        self._write_events([_event(body["model"], first)])
-        if wanted.reasoning:
+        if not self._plain:
+            self._write_events([_event(body["model"], first)])
+        if wanted.reasoning is not None:
             self._write_events([_event(body["model"], {"reasoning_content": wanted.reasoning})])
         await self._stream_text(body["model"], wanted)
         for delta in _call_deltas(wanted.tool_calls):
@@ -133,7 +146,8 @@ class OpenAI(Connection):
             part = texts[at : at + wanted.per_write]
             if wanted.stamp:
                 part = [f"{time.monotonic():.6f} "] * len(part)
-            self._write_events([_text_event(model, text) for text in part])
+            event = _plain_event if self._plain else _text_event
+            self._write_events([event(model, text) for text in part])
             self.entry["sent"] += len(part)
             due += wanted.delay_ms / 1000
             await asyncio.sleep(max(0.0, due - time.monotonic()))
@@ -160,7 +174,8 @@ class OpenAI(Connection):
         data = "".join(f"data: {event}\n\n" for event in events).encode()
         if self._compress:
             data = self._compress.compress(data) + self._compress.flush(zlib.Z_SYNC_FLUSH)
-        self.send_part(data)
+        for part in [data[at : at + 1] for at in range(len(data))] if self._split else [data]:
+            self.send_part(part)
 
     def _send_error(
         self, status: int, error: dict[str, Any], headers: dict[str, str] | None = None
@@ -171,6 +186,15 @@ class OpenAI(Connection):
 
 def _texts(wanted: Wanted) -> list[str]:
     return [" word"] * wanted.chunks if wanted.text is None else wanted.text
+
+
+def _message(wanted: Wanted) -> dict[str, Any]:
+    message = {"role": "assistant", "content": "".join(_texts(wanted)), "refusal": None}
+    if wanted.reasoning is not None:
+        message["reasoning_content"] = wanted.reasoning
+    if wanted.tool_calls:
+        message |= {"content": None, "tool_calls": wanted.tool_calls}
+    return message
 
 
 def _event(model: str, delta: dict[str, Any], reason: str | None = None) -> str:
@@ -198,6 +222,20 @@ _before, _after = _event("@", {"content": "#"}).split('"#"')
 def _text_event(model: str, text: str) -> str:
     """The same as `_event`, at a cost that a benchmark can bear."""
     return f"{_before.replace('@', model)}{json.dumps(text)}{_after}"
+
+
+def _plain_event(model: str, text: str) -> str:
+    return _chunk(model, [{"index": 0, "text": text, "finish_reason": None}], None)
+
+
+def _embeddings(body: dict[str, Any]) -> dict[str, Any]:
+    """A text's length, and its place. They come in no order."""
+    made = [
+        {"object": "embedding", "index": index, "embedding": [len(text), index]}
+        for index, text in enumerate(body["input"])
+    ]
+    usage = {"prompt_tokens": 2 * len(made), "total_tokens": 2 * len(made)}
+    return {"object": "list", "data": made[::-1], "model": body["model"], "usage": usage}
 
 
 def _call_deltas(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:

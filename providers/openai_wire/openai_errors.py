@@ -1,4 +1,4 @@
-"""What goes wrong at the vendor, in the words of our protocol."""
+"""What goes wrong at a server, in the words of our protocol. No SDK is needed here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import re
 import time
 from email.utils import parsedate_to_datetime
 
-import openai
 from waifu_provider import ProviderError
 
 _BY_CODE = {
@@ -19,10 +18,12 @@ _BY_CODE = {
     "billing_not_active": "QUOTA_EXCEEDED",
     "rate_limit_exceeded": "RATE_LIMITED",
     "context_length_exceeded": "CONTEXT_TOO_LONG",
+    "exceed_context_size_error": "CONTEXT_TOO_LONG",
     "string_above_max_length": "CONTEXT_TOO_LONG",
     "content_filter": "CONTENT_FILTERED",
     "content_policy_violation": "CONTENT_FILTERED",
     "model_not_found": "INVALID_MODEL",
+    "model_decommissioned": "INVALID_MODEL",
     "unsupported_parameter": "UNSUPPORTED",
     "unsupported_value": "UNSUPPORTED",
     "server_error": "UNAVAILABLE",
@@ -38,25 +39,45 @@ _BY_STATUS = {
     408: "TIMEOUT",
     413: "CONTEXT_TOO_LONG",
     422: "INVALID_PROMPT",
+    424: "UNAVAILABLE",
     429: "RATE_LIMITED",
+    498: "UNAVAILABLE",  # Groq has no room for it just now
+    499: "UNAVAILABLE",  # Groq gave it up
 }
 _TOO_LONG = re.compile(r"context (length|window|size)|too many tokens|maximum context", re.I)
 _SHOWN = 200
 
 
-def as_provider_error(error):
-    """An exception of the SDK."""
-    if isinstance(error, openai.APIConnectionError):
-        if timed_out(error):
-            return ProviderError("TIMEOUT", "The server did not take the connection in time.")
-        return ProviderError("UNAVAILABLE", f"The server cannot be reached: {_root(error)}.")
-    if not isinstance(error, openai.APIStatusError):
-        return ProviderError("UNEXPECTED", error.message)
-    message = _message_of(error)
-    code = _code_of(error.code, error.type, message) or _BY_STATUS.get(error.status_code)
-    code = code or ("UNAVAILABLE" if error.status_code >= 500 else "UNEXPECTED")
-    waits = _wait_ms(error.response.headers) if code == "RATE_LIMITED" else None
+def of_refusal(error):
+    """An answer that is none: an SDK's exception with a status."""
+    status, told = error.status_code, told_by(error.body)
+    message = _message_in(told) or f"HTTP {status}: {error.response.text[:_SHOWN]}"
+    code = "CONTEXT_TOO_LONG" if status == 413 else code_told(told, message)
+    code = code or code_of_status(status) or "UNEXPECTED"
+    waits = wait_ms(error.response.headers) if code == "RATE_LIMITED" else None
     return ProviderError(code, message, waits)
+
+
+def told_by(body):
+    """What a body says of an error: `{"error": {…}}`, the inside of that, or a shape of its own."""
+    if not isinstance(body, dict):
+        return {}
+    inner = body.get("error")
+    if isinstance(inner, dict):
+        return inner
+    return {**body, "message": inner} if isinstance(inner, str) else body
+
+
+def named_in(body):
+    """Where a refusal names what it does not take."""
+    told = told_by(body)
+    return f"{told.get('param') or ''} {_message_in(told)}"
+
+
+def of_no_connection(error):
+    if timed_out(error):
+        return ProviderError("TIMEOUT", "The server did not take the connection in time.")
+    return ProviderError("UNAVAILABLE", f"The server cannot be reached: {_root(error)}.")
 
 
 def timed_out(error):
@@ -73,12 +94,15 @@ def _root(error):
 def of_event(raw):
     """An `error` inside a stream or an answer, whatever its shape."""
     error = json.loads(bytes(raw))
-    if not isinstance(error, dict):
-        return ProviderError("UNAVAILABLE", f"The server broke off: {error}.")
-    message = str(error.get("message") or error)
-    status = error.get("code") if isinstance(error.get("code"), int) else None
-    code = _code_of(error.get("code"), error.get("type"), message) or _BY_STATUS.get(status)
-    return ProviderError(code or "UNAVAILABLE", f"The server broke off: {message}")
+    return of_break(error if isinstance(error, dict) else {"message": str(error)})
+
+
+def of_break(told):
+    """What an event tells of its error."""
+    message = _message_in(told) or str(told)
+    status = told.get("code") if isinstance(told.get("code"), int) else None
+    code = code_told(told, message) or code_of_status(status) or "UNAVAILABLE"
+    return ProviderError(code, f"The server broke off: {message}")
 
 
 def of_broken_connection(error):
@@ -94,31 +118,43 @@ def of_nonsense(error, data):
     return ProviderError("UNEXPECTED", f"The server answered nonsense ({error}): {shown}")
 
 
-def _code_of(code, kind, message):
-    for each in (code, kind):
+def code_told(told, message):
+    for each in (told.get("code"), told.get("type")):
         if isinstance(each, str) and each in _BY_CODE:
             return _BY_CODE[each]
     return "CONTEXT_TOO_LONG" if _TOO_LONG.search(message) else None
 
 
-def _message_of(error):
-    body = error.body
-    if isinstance(body, dict) and isinstance(body.get("message"), str):
-        return body["message"]
-    return f"HTTP {error.status_code}: {error.response.text[:_SHOWN]}"
+def code_of_status(status):
+    if status is not None and status >= 500:
+        return "UNAVAILABLE"
+    return _BY_STATUS.get(status)
 
 
-def _wait_ms(headers):
+def _message_in(told):
+    said = (told.get(name) for name in ("message", "detail"))
+    return next((each for each in said if isinstance(each, str) and each), "")
+
+
+def wait_ms(headers):
     """How long to wait, from whichever header says it."""
     try:
         if "retry-after-ms" in headers:
             return round(float(headers["retry-after-ms"]))
         if "retry-after" in headers:
             return round(1000 * _seconds(headers["retry-after"]))
-        resets = (headers.get(f"x-ratelimit-reset-{what}") for what in ("requests", "tokens"))
-        return max((round(1000 * _duration(each)) for each in resets if each), default=None)
+        resets = [_duration(each) for each in _resets(headers)]
+        return round(1000 * max(resets)) if resets else None
     except ValueError:
         return None
+
+
+def _resets(headers):
+    """Of the limits that were reached, where that is told: one may be for a whole day."""
+    limits = ("requests", "tokens")
+    reached = [name for name in limits if headers.get(f"x-ratelimit-remaining-{name}") == "0"]
+    resets = (headers.get(f"x-ratelimit-reset-{name}") for name in reached or limits)
+    return [each for each in resets if each]
 
 
 def _seconds(text):

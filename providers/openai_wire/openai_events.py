@@ -42,6 +42,8 @@ class Choice(Struct, frozen=True, gc=False):
     index: int = 0
     delta: Said = Said()
     message: Said = Said()
+    text: Optional[str] = None
+    """What follows a plain prompt."""
     finish_reason: Optional[str] = None
 
 
@@ -58,30 +60,55 @@ class Event(Struct, gc=False):
     error: msgspec.Raw = msgspec.Raw()
 
 
-_decode = msgspec.json.Decoder(Event).decode
 _NO_ERROR = (b"", b"null")
+_DONE = (b"data: [DONE]", b"data:[DONE]")
 
 
 class Reader:
     """Gathers what is known of an answer only at its end."""
 
-    def __init__(self):
+    decode = msgspec.json.Decoder(Event).decode
+    """A vendor that says more has an event of its own."""
+
+    def __init__(self, signs_calls=False):
         self.complete = False
+        self._signs_calls = signs_calls
+        self._thoughts: Optional[List[str]] = None
         self._calls: Dict[int, Dict[str, str]] = {}
         self._reason = None
         self._usage = None
 
     def end(self):
+        """What the model thought is signed under the first call, for those who want it back."""
+        signature = None if self._thoughts is None else "".join(self._thoughts)
         for call in self._calls.values():
-            yield ToolCall(**call)
+            yield ToolCall(**call, signature=signature)
+            signature = None
         counted = self._usage or Usage()
         reason = _REASONS.get(self._reason, "stop")
         yield Finish(reason, counted.prompt_tokens, counted.completion_tokens)
 
+    def _read(self, data):
+        try:
+            event = self.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+            raise of_nonsense(exc, data) from None
+        if event.error and bytes(event.error) not in _NO_ERROR:
+            raise of_event(event.error)
+        return event
+
+    def _thought_in(self, said):
+        """An empty thought is one as well, to those who want it back."""
+        if self._signs_calls and said.reasoning_content is not None:
+            self._thoughts = self._thoughts or []
+            self._thoughts.append(said.reasoning_content)
+        return said.reasoning_content or said.reasoning
+
     def _add_calls(self, parts):
         """A call comes in parts: first its name, then its arguments bit by bit."""
         for place, part in enumerate(parts):
-            number = place if part.index is None else part.index
+            index = getattr(part, "index", None)
+            number = place if index is None else index
             call = self._calls.setdefault(number, {"id": "", "name": "", "arguments": ""})
             call["id"] = part.id or call["id"]
             call["name"] += part.function.name or ""
@@ -91,8 +118,8 @@ class Reader:
 class EventReader(Reader):
     """Cuts a stream into events."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, signs_calls=False):
+        super().__init__(signs_calls)
         self._rest = b""
 
     def feed(self, data):
@@ -102,11 +129,11 @@ class EventReader(Reader):
         for line in lines:
             if not line.startswith(b"data:"):
                 continue  # an empty line, a comment, a field that we do not need
-            if line.startswith(b"data: [DONE]"):
+            if line.startswith(_DONE):
                 self.complete = True
                 break
             try:
-                self._take(_read(line[5:]), pieces, text)
+                self._take(self._read(line[5:]), pieces, text)
             except ProviderError as error:
                 return self._broken(pieces, text, error)
         if text:
@@ -127,11 +154,11 @@ class EventReader(Reader):
             if choice.finish_reason is not None:
                 self._reason = choice.finish_reason
             said = choice.delta
-            if said.content:
-                text.append(said.content)
+            if said.content or choice.text:
+                text.append(said.content or choice.text)
             if said.refusal:
                 text.append(said.refusal)
-            if thought := said.reasoning_content or said.reasoning:
+            if thought := self._thought_in(said):
                 pieces += ["".join(text), Reasoning(thought)]
                 text.clear()
             if said.tool_calls:
@@ -147,8 +174,8 @@ class EventReader(Reader):
 class CompletionReader(Reader):
     """Reads an answer that comes whole."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, signs_calls=False):
+        super().__init__(signs_calls)
         self._data = []
 
     def feed(self, data):
@@ -156,7 +183,7 @@ class CompletionReader(Reader):
         return ()
 
     def end(self):
-        event = _read(b"".join(self._data))
+        event = self._read(b"".join(self._data))
         self._usage = event.usage
         for choice in event.choices:
             if choice.index == 0:
@@ -167,16 +194,6 @@ class CompletionReader(Reader):
         said = choice.message
         self._reason = choice.finish_reason
         self._add_calls(said.tool_calls or [])
-        if thought := said.reasoning_content or said.reasoning:
+        if thought := self._thought_in(said):
             yield Reasoning(thought)
-        yield (said.content or "") + (said.refusal or "")
-
-
-def _read(data):
-    try:
-        event = _decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise of_nonsense(exc, data) from None
-    if event.error and bytes(event.error) not in _NO_ERROR:
-        raise of_event(event.error)
-    return event
+        yield (said.content or choice.text or "") + (said.refusal or "")

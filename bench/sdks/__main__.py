@@ -1,20 +1,21 @@
-"""The vendor's SDK called directly, its typed stream read to the end: runs in OpenAI's environment.
+"""A vendor's SDK called directly, its typed stream read to the end, where our provider runs.
 
-python sdk_client.py BASE_URL < scenario      writes what came out, both as JSON
+python bench/sdks VENDOR BASE_URL < scenario      writes what came out, both as JSON
+
+A vendor is a file beside this one with `connect`, which gives a function that streams the texts
+of one answer.
 """
 
 import asyncio
+import importlib
 import json
 import resource
 import sys
 import time
 
-from openai import AsyncOpenAI
 
-
-async def run(base_url, scenario):
-    client = AsyncOpenAI(api_key="sk-bench", base_url=base_url, max_retries=0)
-    await client.models.list()
+async def run(vendor, base_url, scenario):
+    answer = await importlib.import_module(f"{vendor}_sdk").connect(base_url)
     out = {"chunks": 0, "first_chunk_ms": [], "latency_ms": []}
 
     async def stream(number):
@@ -24,13 +25,7 @@ async def run(base_url, scenario):
 
     async def ask():
         asked, silent = time.monotonic(), True
-        answer = await client.chat.completions.create(
-            model=scenario["model"],
-            messages=[{"role": "user", "content": "Hi"}],
-            stream=True,
-        )
-        async for chunk in answer:
-            text = chunk.choices[0].delta.content if chunk.choices else None
+        async for text in answer(scenario["model"]):
             if not text:
                 continue
             now = time.monotonic()
@@ -49,4 +44,4 @@ async def run(base_url, scenario):
     return out
 
 
-print(json.dumps(asyncio.run(run(sys.argv[1], json.load(sys.stdin)))))
+print(json.dumps(asyncio.run(run(sys.argv[1], sys.argv[2], json.load(sys.stdin)))))
