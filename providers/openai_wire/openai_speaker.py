@@ -96,8 +96,7 @@ class Speaker(Provider):
 
     async def generate(self, request):
         response = await self._ask(request)
-        kind = self.event_reader if request.stream else CompletionReader
-        reader = kind(signs_calls=self.speech.returns_thoughts)
+        reader = self.reader_for(request)
         read = _read_of(response)
         try:
             while data := await read():
@@ -111,6 +110,10 @@ class Speaker(Provider):
             raise of_broken_connection(exc) from None
         finally:
             await response.aclose()
+
+    def reader_for(self, request):
+        kind = self.event_reader if request.stream else CompletionReader
+        return kind(signs_calls=self.speech.returns_thoughts)
 
     async def embed(self, model_id, texts):
         body = {"model": model_id, "input": texts, "encoding_format": "float"}
