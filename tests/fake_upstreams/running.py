@@ -16,6 +16,7 @@ from urllib.parse import urljoin
 HERE = Path(__file__).parent
 OPENAI = HERE / "openai_api.py"
 OLLAMA = HERE / "ollama_api.py"
+NOVELAI = HERE / "novelai_api.py"
 
 
 class RunningUpstream:
