@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
-OPENAI = Path(__file__).with_name("openai_api.py")
+HERE = Path(__file__).parent
+OPENAI = HERE / "openai_api.py"
 
 
 class RunningUpstream:
@@ -31,16 +33,19 @@ class RunningUpstream:
     def completions(self) -> list[dict[str, Any]]:
         return [each for each in self.log() if each["path"].endswith("/completions")]
 
+    def posted(self) -> list[dict[str, Any]]:
+        """All that was asked to be made: not the lists of models."""
+        return [each for each in self.log() if each["method"] == "POST"]
+
     async def until(self, holds: Callable[[list[dict[str, Any]]], bool], seconds: float) -> Any:
-        """The log of completions, once something holds of it that will."""
+        """The log of what was posted, once something holds of it that will."""
         async with asyncio.timeout(seconds):
-            while not holds(log := await asyncio.to_thread(self.completions)):
+            while not holds(log := await asyncio.to_thread(self.posted)):
                 await asyncio.sleep(0.01)
         return log
 
     def _get(self, what: str) -> Any:
-        root = self.base_url.removesuffix("/v1")
-        with urllib.request.urlopen(f"{root}/{what}") as answer:
+        with urllib.request.urlopen(urljoin(self.base_url, f"/{what}")) as answer:
             return json.load(answer)
 
 
