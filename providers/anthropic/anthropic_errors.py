@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 
 import anthropic
-from waifu_http import code_of_status, took_too_long, unreachable, wait_ms
+from waifu_http import code_of_status, no_connection, wait_ms
 from waifu_provider import ProviderError
 
 _BY_TYPE = {
@@ -31,20 +30,13 @@ _SHOWN = 200
 def as_provider_error(error):
     """An exception of the SDK."""
     if isinstance(error, anthropic.APIConnectionError):
-        return took_too_long() if timed_out(error) else unreachable(error)
+        return no_connection(error)
     if not isinstance(error, anthropic.APIStatusError):
         return ProviderError("UNEXPECTED", error.message)
     message = error.api_message or f"HTTP {error.status_code}: {error.response.text[:_SHOWN]}"
     code = _code_of(error.type, message) or code_of_status(error.status_code)
     waits = wait_ms(error.response.headers) if code == "RATE_LIMITED" else None
     return ProviderError(code, message, waits)
-
-
-def timed_out(error):
-    """The SDK's own name for it covers refused connections as well."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return isinstance(error, (TimeoutError, asyncio.TimeoutError))
 
 
 def of_event(error):

@@ -13,10 +13,10 @@ import aiohttp
 import anthropic
 import httpx2
 from anthropic import AsyncAnthropic, AsyncStream, DefaultAioHttpClient
-from anthropic_errors import as_provider_error, timed_out
+from anthropic_errors import as_provider_error
 from anthropic_events import EventReader, MessageReader
 from anthropic_request import body_of
-from waifu_http import broken_connection
+from waifu_http import broken_connection, timed_out
 from waifu_provider import Provider
 
 try:

@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 from fake_upstreams.running import RunningUpstream, running_upstream
 from support import Module, Wire
-from vendor import Vendor
+from vendor import KEY, Vendor
 
+from waifu_llm.child import Patience
 from waifu_llm.environments import Environments
 from waifu_llm.paths import bundled_providers
+from waifu_llm.process import ProviderProcess
+from waifu_llm.provider_log import LogFile
+from waifu_llm.redaction import Redactor
 from waifu_llm.specs import ProviderSpec
 
 
@@ -57,3 +61,21 @@ async def wire(
         assert loaded["error"] == "SUCCESS", loaded
         upstream.forget()
         yield wire
+
+
+@pytest.fixture
+async def embed(
+    vendor: Vendor,
+    spec: ProviderSpec,
+    environments: Environments,
+    upstream: RunningUpstream,
+    tmp_path: Path,
+) -> AsyncIterator[Callable[..., Any]]:
+    """Asks its process for embeddings, loaded as the module would."""
+    log = LogFile(tmp_path / "provider.log")
+    process = ProviderProcess(spec, log, Redactor([KEY]), Patience())
+    await process.start(await environments.ensure(spec, lambda *_: None), tmp_path)
+    await process.load({"api_key": KEY, "base_url": upstream.base_url}, None, lambda *_: None)
+    upstream.forget()
+    yield process.embed
+    await process.close()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import test_anthropic
+import test_gemini
 from fake_upstreams.running import running_upstream
 from support import LIMIT, chunks
 from vendor import KEY, Vendor, thoughts
@@ -15,7 +16,7 @@ from waifu_llm.conformance import examine
 from waifu_llm.provider_log import LogFile
 from waifu_llm.trial import Subject
 
-VENDORS = [test_anthropic.VENDOR]
+VENDORS = [test_anthropic.VENDOR, test_gemini.VENDOR]
 REFUSALS = [(vendor, *refusal) for vendor in VENDORS for refusal in vendor.refusals]
 CALLS = [
     {"id": "c1", "name": "wave", "arguments": '{"to":"all","times":2}'},

@@ -5,6 +5,7 @@ Standard library only, as all that is here.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Iterable, Mapping
 
@@ -52,14 +53,21 @@ def broken_connection(error: Exception) -> ProviderError:
     return ProviderError("UNAVAILABLE", f"The connection broke in the middle: {error!r}.")
 
 
-def unreachable(error: BaseException) -> ProviderError:
+def timed_out(error: BaseException) -> bool:
+    """Libraries have names of their own for it, and give them to other failures as well."""
+    return isinstance(_root(error), (TimeoutError, asyncio.TimeoutError))
+
+
+def no_connection(error: BaseException) -> ProviderError:
+    if timed_out(error):
+        return ProviderError("TIMEOUT", "The server did not take the connection in time.")
+    return ProviderError("UNAVAILABLE", f"The server cannot be reached: {_root(error)}.")
+
+
+def _root(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
-    return ProviderError("UNAVAILABLE", f"The server cannot be reached: {error}.")
-
-
-def took_too_long() -> ProviderError:
-    return ProviderError("TIMEOUT", "The server did not take the connection in time.")
+    return error
 
 
 def nonsense(error: Exception, data: bytes) -> ProviderError:
