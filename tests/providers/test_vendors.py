@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 import test_anthropic
+import test_cohere
 import test_gemini
+import test_mistral
 from fake_upstreams.running import running_upstream
 from support import LIMIT, chunks
 from vendor import KEY, Vendor, thoughts
@@ -16,7 +18,8 @@ from waifu_llm.conformance import examine
 from waifu_llm.provider_log import LogFile
 from waifu_llm.trial import Subject
 
-VENDORS = [test_anthropic.VENDOR, test_gemini.VENDOR]
+MODULES = [test_anthropic, test_gemini, test_mistral, test_cohere]
+VENDORS = [module.VENDOR for module in MODULES]
 REFUSALS = [(vendor, *refusal) for vendor in VENDORS for refusal in vendor.refusals]
 CALLS = [
     {"id": "c1", "name": "wave", "arguments": '{"to":"all","times":2}'},
