@@ -48,7 +48,7 @@ class Gemini(Scripted):
             await self._generate(asked[1], asked[2], body)
 
     async def _generate(self, model: str, how: str, body: Any) -> None:
-        thinking = body["generationConfig"].get("thinkingConfig", {})
+        thinking = body.get("generationConfig", {}).get("thinkingConfig", {})
         if thinking and "includeThoughts" not in thinking and thinking != QUIET.get(model):
             self.refuse(400, {"message": "Thinking level or budget is invalid for this model."})
         else:
