@@ -73,7 +73,7 @@ def _settle_lock(
         return
     complaints = [f"made anew it is {changes}"] if changes else []
     for machine in machines:
-        if said := locker.try_dry(lock, recipe.built, machine):
+        if said := locker.try_dry(lock, recipe.built, machine, recipe.excludes):
             complaints.append(f"for {machine}: {said}")
     yield from (f"{recipe.lock.name}: {each}" for each in complaints)
     if complaints:

@@ -3,6 +3,8 @@
     requirements.in -> requirements.lock    exact versions, with the hashes of all their files
     build.in        -> build.lock           the same for the tools that build what has no wheels
 
+What a library asks for and we never come to use is left out: `requirements.excludes` names it.
+
 The lock of a bundled provider holds for every platform and Python that stand here, and is tried
 dry for each of them: uv needs neither those machines nor their Pythons to see whether every wheel
 is there. While it tries it compares no hashes. So a lock is right only when making it anew from
@@ -69,6 +71,12 @@ class Recipe:
     wanted: Path
     lock: Path
     built: tuple[str, ...] = ()
+    left_out: Path | None = None
+    """A file of packages that are asked for and not needed."""
+
+    @property
+    def excludes(self) -> list[str]:
+        return ["--excludes", str(self.left_out)] if self.left_out else []
 
 
 def recipes(spec: ProviderSpec) -> list[Recipe]:
@@ -80,8 +88,10 @@ def recipes(spec: ProviderSpec) -> list[Recipe]:
     wanted, tools = spec.home / "requirements.in", spec.home / "build.in"
     if spec.build and not tools.is_file():
         raise LockError(f"`{spec.name}` wants something built: its tools should be in {tools}.")
+    unneeded = spec.home / "requirements.excludes"
+    left_out = unneeded if unneeded.is_file() else None
     found = [
-        Recipe(wanted, spec.home / LOCK, spec.build),
+        Recipe(wanted, spec.home / LOCK, spec.build, left_out),
         Recipe(tools, spec.build_lock_file),
     ]
     return [recipe for recipe in found if recipe.wanted.is_file()]
@@ -161,13 +171,20 @@ class Locker:
             lock.write_text("" if upgrade else _versions(recipe.lock), "utf-8")
             command = ["compile", str(recipe.wanted), "--output-file", str(lock)]
             more = ["--generate-hashes", *form, *_only_wheels(recipe.built), *options]
+            more += recipe.excludes
             if said := self._run(folder, *command, *more):
                 raise LockError(f"{recipe.wanted}: {said}")
             made = lock.read_text("utf-8")
         read(made)
         return made
 
-    def try_dry(self, lock: str, built: Sequence[str] = (), target: Target | None = None) -> str:
+    def try_dry(
+        self,
+        lock: str,
+        built: Sequence[str] = (),
+        target: Target | None = None,
+        excludes: Sequence[str] = (),
+    ) -> str:
         """What uv says against installing it there, or here; nothing where it would work.
 
         Dependencies are followed, so that one which the lock lacks is missed here and not later.
@@ -176,7 +193,12 @@ class Locker:
             file = Path(folder, LOCK)
             file.write_text(lock, "utf-8")
             command = ["install", "--dry-run", "--target", str(Path(folder, "nothing"))]
-            more = ["--require-hashes", *_only_wheels(built), *(target.options if target else [])]
+            more = [
+                *excludes,
+                "--require-hashes",
+                *_only_wheels(built),
+                *(target.options if target else []),
+            ]
             return self._run(folder, *command, *more, "-r", str(file))
 
     def _run(self, folder: str, *arguments: str) -> str:

@@ -36,10 +36,14 @@ class RunningUpstream:
     def completions(self) -> list[dict[str, Any]]:
         return [each for each in self.log() if each["path"].endswith(self._generates)]
 
+    def posted(self) -> list[dict[str, Any]]:
+        """All that was asked to be made: not the lists of models."""
+        return [each for each in self.log() if each["method"] == "POST"]
+
     async def until(self, holds: Callable[[list[dict[str, Any]]], bool], seconds: float) -> Any:
-        """The log of completions, once something holds of it that will."""
+        """The log of what was posted, once something holds of it that will."""
         async with asyncio.timeout(seconds):
-            while not holds(log := await asyncio.to_thread(self.completions)):
+            while not holds(log := await asyncio.to_thread(self.posted)):
                 await asyncio.sleep(0.01)
         return log
 

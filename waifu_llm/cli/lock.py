@@ -92,7 +92,7 @@ def _make(
     recipe = Recipe(wanted, own / LOCK, () if index else spec.build)
     locker = Locker(cache, index)
     lock = locker.make_for_here(recipe, upgrade=upgrade)
-    if said := locker.try_dry(lock, recipe.built):
+    if said := locker.try_dry(lock, recipe.built, excludes=recipe.excludes):
         raise LockError(f"What was locked cannot be installed here. {said}")
     keep_own(own, lock, index)
     click.echo(f"{len(read(lock))} packages of {spec.title} are locked in {recipe.lock}.")

@@ -1,0 +1,57 @@
+"""What tests of several vendors share: who it is, and what is asked of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fake_upstreams.running import HERE, RunningUpstream
+from support import Wire, generate
+
+KEY = "sk-right-canary-0123456789"
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """A provider of ours, and the fake upstream that speaks its wire."""
+
+    name: str
+    model: str
+    models: list[str]
+    length: str
+    """Its word for an answer that became too long."""
+    usage: dict[str, int]
+    """What it counts of an answer of three words."""
+    refusals: list[tuple[int, dict[str, Any], str]]
+    """What it refuses with: a status, an error, and what that means."""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def script(self) -> Path:
+        return HERE / f"{self.name}_api.py"
+
+    async def load(self, wire: Wire, upstream: RunningUpstream, key: str = KEY) -> Any:
+        settings = {"settings": self.settings} if self.settings else {}
+        return await wire.load(self.name, api_key=key, base_url=upstream.base_url, **settings)
+
+    def ask(self, stream: bool = True, params: Any = None, **fake: Any) -> Any:
+        """A `generate` that the fake upstream answers as `fake` says."""
+        params = {**(params or {})}
+        model = params.pop("model_id", self.model)
+        extra = {**params.pop("extra", {}), "fake": fake}
+        return generate("Hello", model=model, stream=stream, params={**params, "extra": extra})
+
+
+async def thoughts(wire: Wire, message: dict[str, Any]) -> str:
+    """What a model thought aloud."""
+    await wire.send(message)
+    messages = await wire.until("generate_stream_done")
+    return "".join(each.get("reasoning", "") for each in messages)
+
+
+def sent(upstream: RunningUpstream) -> dict[str, Any]:
+    """The body of the last request, but for what the fake upstream was told."""
+    body = dict(upstream.posted()[-1]["body"])
+    del body["fake"]
+    return body
