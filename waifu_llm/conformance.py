@@ -260,7 +260,9 @@ def check_folder(
             folder,
             settings or {},
             lambda *_: None,
-            plugins.discover(paths.bundled_providers(), found.drop_in_providers),
+            plugins.discover(
+                paths.bundled_providers(), found.drop_in_providers, models=found.models
+            ),
             Environments(found.environments, found.cache),
             model_id=model_id,
         )

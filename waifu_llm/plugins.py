@@ -25,6 +25,7 @@ class Catalogue:
         self.broken: dict[str, str] = {}
         self._brought_by: dict[str, str] = {}
         self._resolved: set[str] = set()
+        self._models: Path | None = None
 
     def add(self, spec: ProviderSpec, plugin: str) -> None:
         """Two that bear one name are both refused: which was meant cannot be known."""
@@ -51,20 +52,27 @@ class Catalogue:
         Raises:
             InvalidProvider: When that is not here.
         """
-        return spec.over(self.find(spec.extends)) if spec.extends else spec
+        if other := spec.extends or spec.borrows:
+            spec = _upon(self.find(other), spec)
+        return spec.with_models(self._models) if self._models else spec
 
     def _resolve(self, name: str, waiting: tuple[str, ...]) -> ProviderSpec | None:
         spec = self.specs.get(name)
-        if spec is None or not spec.extends or name in self._resolved:
+        other = spec and (spec.extends or spec.borrows)
+        if spec is None or not other or name in self._resolved:
             return spec
-        base = None if name in waiting else self._resolve(spec.extends, (*waiting, name))
+        base = None if name in waiting else self._resolve(other, (*waiting, name))
         if base is None:
             self.specs.pop(name, None)
-            self.broken[name] = f"It extends `{spec.extends}`, which cannot be used."
+            self.broken[name] = f"It {_verb(spec)} `{other}`, which cannot be used."
             return None
         self._resolved.add(name)
-        self.specs[name] = spec = spec.over(base)
+        self.specs[name] = spec = _upon(base, spec)
         return spec
+
+    def keep_models_in(self, folder: Path) -> None:
+        self._models = folder
+        self.specs = {name: each.with_models(folder) for name, each in self.specs.items()}
 
     def use_own_locks(self, folder: Path) -> None:
         own = {name: folder / spec.installs_as for name, spec in self.specs.items()}
@@ -82,6 +90,14 @@ class Catalogue:
             raise InvalidProvider(f"The provider `{name}` cannot be used. {self.broken[name]}")
         known = ", ".join(sorted(self.specs)) or "none"
         raise InvalidProvider(f"There is no provider `{name}`. Available: {known}.")
+
+
+def _upon(base: ProviderSpec, spec: ProviderSpec) -> ProviderSpec:
+    return spec.over(base) if spec.extends else spec.with_code_of(base)
+
+
+def _verb(spec: ProviderSpec) -> str:
+    return "extends" if spec.extends else "borrows from"
 
 
 class FolderPlugin:
@@ -103,7 +119,11 @@ class FolderPlugin:
 
 
 def discover(
-    bundled: Path, drop_in: Path, disabled: Collection[str] = (), locks: Path | None = None
+    bundled: Path,
+    drop_in: Path,
+    disabled: Collection[str] = (),
+    locks: Path | None = None,
+    models: Path | None = None,
 ) -> Catalogue:
     """Ask every plugin what it brings. A lock of the operator's own replaces what it came with."""
     catalogue = Catalogue()
@@ -120,6 +140,8 @@ def discover(
     catalogue.resolve_extensions()
     if locks:
         catalogue.use_own_locks(locks)
+    if models:
+        catalogue.keep_models_in(models)
     return catalogue
 
 

@@ -14,6 +14,8 @@ from msgspec import Meta, Struct
 from waifu_llm.errors import InvalidProvider
 
 LOCK, INDEX = "requirements.lock", "index"
+MODELS = "{models}"
+"""As the default of a setting: the folder that models are kept in."""
 
 
 class SpecError(InvalidProvider):
@@ -72,7 +74,15 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     homepage: str = ""
     key_help: str = ""
     example_model: str = ""
+    borrows: Annotated[str, Meta(pattern=r"^([a-z0-9][a-z0-9_.-]{0,63})?$")] = ""
+    """The provider whose code it may import too; lock and environment are its own."""
     build: tuple[Package, ...] = ()
+    build_env: dict[str, str] = {}
+    """Variables for who builds. What the operator set under one of these names comes after it."""
+    compiles: bool = False
+    """Whether a C++ compiler is needed for that."""
+    prebuilt: str = ""
+    """The provider that does the same, and needs none."""
     # What follows is no text, so that no declaration can name it.
     folder: Path = Path()
     """Where this is declared."""
@@ -134,6 +144,20 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             "code": (*self.code, *base.code) if self.entry else base.code,
         }
         return msgspec.structs.replace(base, **said)
+
+    def with_code_of(self, lender: ProviderSpec) -> ProviderSpec:
+        """This declaration, whose code may import that of another provider."""
+        return msgspec.structs.replace(self, code=(*self.code, *lender.code))
+
+    def with_models(self, folder: Path) -> ProviderSpec:
+        """With the folder that models are kept in, where a default names it."""
+        settings = {
+            name: msgspec.structs.replace(each, default=str(folder))
+            if each.default == MODELS
+            else each
+            for name, each in self.settings.items()
+        }
+        return msgspec.structs.replace(self, settings=settings)
 
     @property
     def installs_as(self) -> str:

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import platform
 import shutil
 import sys
@@ -19,8 +21,10 @@ from msgspec import Struct
 
 from waifu_llm.backend import Progress
 from waifu_llm.environments import place
+from waifu_llm.environments.compiler import see_that_it_can_be_compiled
 from waifu_llm.environments.installer import Installer
 from waifu_llm.environments.place import Place, interpreter
+from waifu_llm.environments.sources import build_environ
 from waifu_llm.errors import Busy, InstallFailed, NotInstalled
 from waifu_llm.specs import ProviderSpec
 
@@ -115,6 +119,7 @@ class Environments:
         self, spec: ProviderSpec, found: Place, stamp: dict[str, str], tell: Progress
     ) -> None:
         _see_that_python_fits(spec)
+        see_that_it_can_be_compiled(spec)
         found.remove_half_made()
         folder = found.made_for(stamp)
         if folder is None or not await self._still_works(spec, folder, tell):
@@ -223,11 +228,14 @@ def _nobody_is_told() -> None: ...
 
 def stamp_of(spec: ProviderSpec) -> dict[str, str]:
     """All that an environment depends on. Another value of any of it, and it is made anew."""
-    return {
+    stamp = {
         "lock": spec.lock_hash(),
         "python": f"{platform.python_version()} {Path(sys.executable).resolve()}",
         "platform": sysconfig.get_platform(),
     }
+    if spec.build_env:
+        stamp["built"] = json.dumps(build_environ(spec.build_env, os.environ), sort_keys=True)
+    return stamp
 
 
 def _see_that_python_fits(spec: ProviderSpec) -> None:
