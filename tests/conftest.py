@@ -43,6 +43,16 @@ def openai_installed(home: Path) -> None:
 
 
 @pytest.fixture(scope="session")
+def llamacpp_installed(home: Path) -> None:
+    """Both ways to llama.cpp. It is compiled once: what came of it is kept in the checkout."""
+    environments = Environments(home / "provider_envs", HERE.parent / ".cache")
+    for name in ("llamacpp", "llamacpp-prebuilt"):
+        spec = ProviderSpec.from_folder(bundled_providers() / name)
+        code = spec.with_code_of(ProviderSpec.from_folder(bundled_providers() / "llamacpp"))
+        asyncio.run(environments.ensure(code, lambda *_: None))
+
+
+@pytest.fixture(scope="session")
 def start_module(home: Path) -> Iterator[Callable[..., Module]]:
     """Starts modules with the flags that a test asks for, and ends them all."""
     modules: list[Module] = []
