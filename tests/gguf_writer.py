@@ -258,6 +258,7 @@ def _zeros(count: int) -> bytes:
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "script": lambda file: write(file, spoken(SENTENCE)),
     "random": lambda file: write(file),
+    "talker": lambda file: write(file, template=WITH_TOOLS),
     "utf8": lambda file: write(file, in_bytes(UTF8)),
     "caller": lambda file: write(file, CALL, WITH_TOOLS),
     "thinker": lambda file: write(file, THOUGHT),

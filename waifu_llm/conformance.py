@@ -250,7 +250,10 @@ def subject_of(
 
 
 def check_folder(
-    folder: Path, settings: Mapping[str, Any] | None = None, model_id: str | None = None
+    folder: Path,
+    settings: Mapping[str, Any] | None = None,
+    model_id: str | None = None,
+    embed_model_id: str | None = None,
 ) -> list[Finding]:
     """Every finding at once: for a provider's own tests."""
 
@@ -265,6 +268,7 @@ def check_folder(
             ),
             Environments(found.environments, found.cache),
             model_id=model_id,
+            embed_model_id=embed_model_id,
         )
         return [finding async for finding in examine(subject)]
 

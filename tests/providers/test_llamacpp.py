@@ -25,7 +25,7 @@ STRICT = "{% if messages[0].role == 'system' %}{{ raise_exception('no system rol
 @pytest.fixture(scope="module")
 def models(home: Path) -> Path:
     """In the folder that the module keeps models in, with files that are broken."""
-    names = ["script", "random", "utf8", "thinker", "caller"]
+    names = ["script", "random", "talker", "utf8", "thinker", "caller"]
     folder = gguf_writer.make(home / "models", *names)
     gguf_writer.write(folder / "strict.gguf", ["Fine", "."], STRICT + CHATML)
     whole = (folder / "script.gguf").read_bytes()
@@ -130,6 +130,22 @@ async def test_a_prompt_is_gone_on_from(wire) -> None:
     del message["messages"]
     final = await wire.final({**message, "prompt": "Once upon"})
     assert final["response"] == " Hello there ,"
+
+
+async def test_texts_become_vectors(wire, provider) -> None:
+    made = await wire.ask(
+        {
+            "type": "embed",
+            "unique_request_id": "e",
+            "provider": provider,
+            "model_id": "random",
+            "texts": ["Hello", "Hello", "Good evening"],
+        }
+    )
+    one, same, other = made["embeddings"]
+    assert one == pytest.approx(same, rel=1e-3)
+    assert one != pytest.approx(other, rel=1e-3)
+    assert made["usage"]["input_tokens"] > 3
 
 
 async def test_a_schema_is_followed(wire) -> None:
@@ -246,8 +262,9 @@ async def test_a_model_elsewhere_is_found_and_a_template_of_ones_own_used(
 def test_it_does_what_every_provider_must(provider, models, home, monkeypatch) -> None:
     monkeypatch.setenv("WAIFU_LLM_HOME", str(home))
     folder, settings = bundled_providers() / provider, {"context_length": 2048, "threads": 1}
-    found = conformance.check_folder(folder, settings, model_id="random")
-    assert [each for each in found if each.outcome != "passed"] == []
+    found = conformance.check_folder(folder, settings, "talker", embed_model_id="script")
+    assert [each for each in found if each.outcome == "failed"] == []
+    assert [each.name for each in found if each.outcome == "skipped"] == ["images"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at what Linux tells of a process")

@@ -1,0 +1,89 @@
+"""A model on this machine: streamed through the module, and by llama-cpp-python called directly.
+
+The same model, the same process count, the same threads; in turn, and in turn again, backwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+import gguf_writer
+
+from bench.module import Row, running_module
+from waifu_llm.client import connect
+from waifu_llm.environments import Environments
+from waifu_llm.paths import bundled_providers
+from waifu_llm.specs import ProviderSpec
+
+TOKENS, ROUNDS = 200, 4
+CONTEXT = 1024
+_CACHE = Path(__file__).resolve().parent.parent / ".cache"
+
+_DIRECT = """
+import json, sys, time
+from llama_cpp import Llama
+file, threads, tokens, context = sys.argv[1], *map(int, sys.argv[2:])
+llama = Llama(file, n_ctx=context, n_threads=threads, verbose=False)
+messages = [{"role": "user", "content": "Hi"}]
+for line in sys.stdin:
+    begun, count = time.perf_counter(), 0
+    for piece in llama.create_chat_completion(messages, max_tokens=tokens, stream=True):
+        count += bool(piece["choices"][0]["delta"].get("content"))
+    print(json.dumps(count / (time.perf_counter() - begun)), flush=True)
+"""
+
+
+def measure(home: Path, *, short: bool) -> list[Row]:
+    spec = ProviderSpec.from_folder(bundled_providers() / "llamacpp")
+    environments = Environments(home / "provider_envs", _CACHE)
+    python = asyncio.run(environments.ensure(spec, lambda *_: None))
+    file = gguf_writer.make(home / "models", "large") / "large.gguf"
+    with running_module(home) as (url, _, _):
+        ours, theirs = asyncio.run(_in_turn(url, python, file, 1 if short else ROUNDS))
+    share = statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
+    rates = f"{statistics.median(ours):.0f} to {statistics.median(theirs):.0f} tokens/s"
+    return [Row("llama.cpp, 300 MB, to llama-cpp-python", f"{100 * share:.0f} % ({rates})", "95 %")]
+
+
+async def _in_turn(
+    url: str, python: Path, file: Path, rounds: int
+) -> tuple[list[float], list[float]]:
+    """Us, them, them, us; a first answer of each only warms up."""
+    threads = max(1, (os.cpu_count() or 2) // 2)
+    numbers = [str(number) for number in (threads, TOKENS, CONTEXT)]
+    command = [str(python), "-c", _DIRECT, str(file), *numbers]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    ours: list[float] = []
+    theirs: list[float] = []
+    with subprocess.Popen(command, text=True, **pipes) as direct:  # type: ignore[call-overload]
+        async with connect(url) as client:
+            settings = {"threads": threads, "context_length": CONTEXT}
+            await client.load("llamacpp", settings=settings, preload_model_id=file.stem)
+            await _us(client, file.stem)
+            _them(direct)
+            for _ in range(rounds):
+                ours.append(await _us(client, file.stem))
+                theirs += [_them(direct), _them(direct)]
+                ours.append(await _us(client, file.stem))
+        direct.stdin.close()
+    return ours, theirs
+
+
+async def _us(client, model: str) -> float:  # type: ignore[no-untyped-def]
+    begun = time.perf_counter()
+    messages = [{"role": "user", "content": "Hi"}]
+    final = await client.generate(messages, model, max_output_length=TOKENS)
+    return final.usage.output_tokens / (time.perf_counter() - begun)
+
+
+def _them(direct: subprocess.Popen[str]) -> float:
+    assert direct.stdin and direct.stdout
+    direct.stdin.write("\n")
+    direct.stdin.flush()
+    return float(json.loads(direct.stdout.readline()))
