@@ -16,7 +16,7 @@ from pathlib import Path
 import gguf_writer
 
 from bench.module import Row, running_module
-from waifu_llm.client import connect
+from waifu_llm.client import Client, connect
 from waifu_llm.environments import Environments
 from waifu_llm.paths import bundled_providers
 from waifu_llm.specs import ProviderSpec
@@ -58,13 +58,14 @@ async def _in_turn(
     threads = max(1, (os.cpu_count() or 2) // 2)
     numbers = [str(number) for number in (threads, TOKENS, CONTEXT)]
     command = [str(python), "-c", _DIRECT, str(file), *numbers]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     ours: list[float] = []
     theirs: list[float] = []
-    with subprocess.Popen(command, text=True, **pipes) as direct:  # type: ignore[call-overload]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe) as direct:
+        assert direct.stdin is not None
         async with connect(url) as client:
             settings = {"threads": threads, "context_length": CONTEXT}
-            await client.load("llamacpp", settings=settings, preload_model_id=file.stem)
+            await client.load("llamacpp", settings=settings, model=file.stem)
             await _us(client, file.stem)
             _them(direct)
             for _ in range(rounds):
@@ -75,11 +76,14 @@ async def _in_turn(
     return ours, theirs
 
 
-async def _us(client, model: str) -> float:  # type: ignore[no-untyped-def]
+async def _us(client: Client, model: str) -> float:
     begun = time.perf_counter()
-    messages = [{"role": "user", "content": "Hi"}]
-    final = await client.generate(messages, model, max_output_length=TOKENS)
-    return final.usage.output_tokens / (time.perf_counter() - begun)
+    stream = client.stream("Hi", model=model, max_output_length=TOKENS)
+    async for _ in stream:
+        pass
+    assert stream.answer is not None
+    assert stream.answer.usage is not None
+    return stream.answer.usage.output_tokens / (time.perf_counter() - begun)
 
 
 def _them(direct: subprocess.Popen[str]) -> float:
