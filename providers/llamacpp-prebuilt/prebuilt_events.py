@@ -88,10 +88,8 @@ def error_of(error: dict[str, Any]) -> ProviderError:
     if "too large to process" in message:
         text = f"The text is too long for an embedding. llama.cpp said: {message}"
         return ProviderError("CONTEXT_TOO_LONG", text)
-    code = _CODES.get(str(kind)) or (
-        "INVALID_PROMPT" if _TEMPLATE.search(message) else "UNEXPECTED"
-    )
-    return ProviderError(code, f"llama.cpp said: {message}")
+    otherwise = "INVALID_PROMPT" if _TEMPLATE.search(message) else "UNEXPECTED"
+    return ProviderError(_CODES.get(str(kind), otherwise), f"llama.cpp said: {message}")
 
 
 def is_of_the_template(error: ProviderError) -> bool:

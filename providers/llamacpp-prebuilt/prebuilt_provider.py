@@ -12,6 +12,9 @@ from prebuilt_events import Events, body_of, error_of, is_of_the_template
 from prebuilt_server import Server
 from waifu_provider import Embeddings, Provider, ProviderError, Request
 
+_ASKING = "asking llama.cpp"
+_LAST_BATCH_SECONDS = 1.5
+
 
 class Prebuilt(Provider):
     """One model at a time is in memory: the one that was asked last."""
@@ -52,6 +55,10 @@ class Prebuilt(Provider):
         return Embeddings([each["embedding"] for each in answer["data"]], count)
 
     def unload(self) -> None:
+        """Python may not end while llama.cpp is about to call it."""
+        for thread in threading.enumerate():
+            if thread.name == _ASKING:
+                thread.join(_LAST_BATCH_SECONDS)
         with self._turn:
             self._free()
 
@@ -116,7 +123,7 @@ async def _answer(ask: Callable[..., Any], body: dict[str, Any]) -> AsyncIterato
             refusal = {"error": {"message": repr(exc)}}
         tell(heard.put_nowait, refusal if isinstance(refusal, dict) else None)
 
-    threading.Thread(target=work, name="generate", daemon=True).start()
+    threading.Thread(target=work, name=_ASKING, daemon=True).start()
     try:
         while (event := await heard.get()) is not None:
             for piece in events.take(event):

@@ -183,6 +183,17 @@ async def test_a_template_that_knows_no_system_messages_gets_none(wire) -> None:
     assert (final["error"], final["response"]) == ("SUCCESS", "Fine.")
 
 
+async def test_loading_a_model_tells_how_far_it_is(wire, provider) -> None:
+    settings = {**SMALL, "context_length": 1024}
+    asked = {"provider": provider, "preload_model_id": "script", "progress": True}
+    await wire.send({"type": "load", "unique_request_id": "l", "settings": settings, **asked})
+    messages = await wire.until("load_done")
+    assert messages[-1]["error"] == "SUCCESS"
+    told = [each for each in messages if each["type"] == "load_progress"]
+    assert any("script" in each["message"] for each in told)
+    assert (await wire.final(ask()))["response"] == SENTENCE
+
+
 async def test_models_take_turns(wire) -> None:
     said = [(await wire.final(ask(name)))["response"] for name in ("script", "utf8", "script")]
     assert said == [SENTENCE, UTF8, SENTENCE]

@@ -59,7 +59,7 @@ def _install(here: Here, spec: ProviderSpec) -> dict[str, Any]:
     result = {"name": spec.name, "was_installed": False, "seconds": 0.0, "error": None}
     if here.environments.find(spec):
         return {**result, "was_installed": True}
-    if spec.compiles:
+    if spec.compiles and spec.build:
         click.echo(f"{spec.name}: {compile_warning(spec)}", err=True)
     begun = time.monotonic()
     try:
