@@ -14,6 +14,7 @@ from websockets.asyncio.client import connect
 
 from waifu_llm.environments import Environments
 from waifu_llm.paths import bundled_providers
+from waifu_llm.plugins import discover
 from waifu_llm.specs import ProviderSpec
 
 HERE = Path(__file__).parent
@@ -43,13 +44,15 @@ def openai_installed(home: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def llamacpp_installed(home: Path) -> None:
-    """Both ways to llama.cpp. It is compiled once: what came of it is kept in the checkout."""
+def install_local(home: Path) -> Callable[[str], None]:
+    """Installs a provider of local models. What it compiles is kept in the checkout for later."""
     environments = Environments(home / "provider_envs", HERE.parent / ".cache")
-    for name in ("llamacpp", "llamacpp-prebuilt"):
-        spec = ProviderSpec.from_folder(bundled_providers() / name)
-        code = spec.with_code_of(ProviderSpec.from_folder(bundled_providers() / "llamacpp"))
-        asyncio.run(environments.ensure(code, lambda *_: None))
+    catalogue = discover(bundled_providers(), home / "none")
+
+    def install(name: str) -> None:
+        asyncio.run(environments.ensure(catalogue.find(name), lambda *_: None))
+
+    return install
 
 
 @pytest.fixture(scope="session")

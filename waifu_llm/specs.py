@@ -203,6 +203,7 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         parts = [self.lock_text()]
         if self.build:
             parts += [*self.build, self.build_lock_file.read_text("utf-8")]
+            parts += [f"{name}={value}" for name, value in sorted(self.build_env.items())]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def python_fits(self, version: tuple[int, int]) -> bool:

@@ -693,14 +693,28 @@ async def test_what_has_to_be_built_is_built_with_what_is_locked(tool, environme
 async def test_who_builds_is_told_how_and_the_operator_s_word_comes_last(
     tool, environments, built, heard, monkeypatch
 ):
+    """What was built otherwise is not taken from a cache."""
     spec = msgspec.structs.replace(built(), build_env={"HOW": "slim"})
     monkeypatch.setenv("ELSE", "is not for who builds")
     marks = []
     for how in ("", "fast", ""):
         monkeypatch.setenv("HOW", how)
-        python = await environments.ensure(spec, heard)
-        marks.append(in_environment(python, "import tiny; print(tiny.HOW, tiny.ELSE)"))
+        await environments.install(spec, heard)
+        marks.append(
+            in_environment(environments.find(spec), "import tiny; print(tiny.HOW, tiny.ELSE)")
+        )
+        await environments.remove(spec.name)
     assert marks == ["slim None", "slim fast None", "slim None"]
+
+
+async def test_what_was_built_otherwise_stays_and_another_way_of_ours_is_built(
+    environments, built, heard, monkeypatch
+):
+    spec = msgspec.structs.replace(built(), build_env={"HOW": "slim"})
+    await environments.install(spec, heard)
+    monkeypatch.setenv("HOW", "fast")
+    assert environments.find(spec)
+    assert not environments.find(msgspec.structs.replace(spec, build_env={"HOW": "slimmer"}))
 
 
 async def test_nothing_is_built_with_what_is_not_locked(tool, environments, built, heard):

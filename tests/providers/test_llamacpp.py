@@ -34,8 +34,12 @@ def models(home: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=["llamacpp", "llamacpp-prebuilt"])
-def provider(request: pytest.FixtureRequest, llamacpp_installed: None) -> str:
+compiled = pytest.param("llamacpp", marks=pytest.mark.compiles)
+
+
+@pytest.fixture(scope="module", params=[compiled, "llamacpp-prebuilt"])
+def provider(request: pytest.FixtureRequest, install_local: Callable[[str], None]) -> str:
+    install_local(request.param)
     return str(request.param)
 
 

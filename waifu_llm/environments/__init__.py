@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import platform
 import shutil
 import sys
@@ -24,7 +22,6 @@ from waifu_llm.environments import place
 from waifu_llm.environments.compiler import see_that_it_can_be_compiled
 from waifu_llm.environments.installer import Installer
 from waifu_llm.environments.place import Place, interpreter
-from waifu_llm.environments.sources import build_environ
 from waifu_llm.errors import Busy, InstallFailed, NotInstalled
 from waifu_llm.specs import ProviderSpec
 
@@ -228,14 +225,11 @@ def _nobody_is_told() -> None: ...
 
 def stamp_of(spec: ProviderSpec) -> dict[str, str]:
     """All that an environment depends on. Another value of any of it, and it is made anew."""
-    stamp = {
+    return {
         "lock": spec.lock_hash(),
         "python": f"{platform.python_version()} {Path(sys.executable).resolve()}",
         "platform": sysconfig.get_platform(),
     }
-    if spec.build_env:
-        stamp["built"] = json.dumps(build_environ(spec.build_env, os.environ), sort_keys=True)
-    return stamp
 
 
 def _see_that_python_fits(spec: ProviderSpec) -> None:
