@@ -262,6 +262,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "utf8": lambda file: write(file, in_bytes(UTF8)),
     "caller": lambda file: write(file, CALL, WITH_TOOLS),
     "thinker": lambda file: write(file, THOUGHT),
+    "slow": lambda file: write(file, shape=Shape(512, 4, 8, 1024)),
     "large": lambda file: write(file, shape=Shape(768, 8, 12, 3072)),
 }
 

@@ -45,7 +45,7 @@ def test_another_kind_of_file_is_told(tmp_path):
 @pytest.mark.parametrize(
     "body",
     [
-        struct.pack("<IQQ", 3, 0, 1 << 60),
+        struct.pack("<IQQ", 3, 0, 20_000) + bytes(13 * 20_000),
         struct.pack("<IQQ", 99, 0, 1),
         struct.pack("<IQQQ", 3, 0, 1, 1 << 62) + b"x" * 64,
         struct.pack("<IQQQ1sIIQ", 3, 0, 1, 1, b"k", 9, 8, 1 << 62),

@@ -215,15 +215,22 @@ async def test_an_answer_that_is_spoken_stops_and_the_next_one_comes(wire) -> No
     assert (await wire.final(ask()))["response"] == SENTENCE
 
 
-async def test_the_reading_of_a_long_prompt_stops_and_the_next_answer_comes(wire) -> None:
-    await wire.final(ask("random", max_output_length=1))
-    await wire.send(ask("random", content=LONG))
+async def test_the_reading_of_a_long_prompt_stops_and_the_same_process_goes_on(
+    wire, provider, models, tmp_path
+) -> None:
+    """Read to its end it would take longer than a provider gets to obey."""
+    slow = gguf_writer.make(tmp_path, "slow")
+    await load(wire, provider, more_models=str(slow))
+    await wire.final(ask("slow", max_output_length=1))
+    [before] = _pids_at_work(await wire.ask({"type": "status"}), provider)
+    await wire.send(ask("slow", content=LONG))
     await wire.until("generate_ack")
     await wire.status_until(_works_on_something)
     await wire.send({"type": "interrupt", "unique_request_id": "i"})
     final = (await wire.until("generate_stream_done"))[-1]
     assert (final["finish_reason"], final["response"]) == ("interrupt", "")
     assert (await wire.final(ask()))["response"] == SENTENCE
+    assert before in _pids_at_work(await wire.ask({"type": "status"}), provider)
 
 
 async def test_requests_wait_for_each_other(wire) -> None:
@@ -301,5 +308,10 @@ def _works_on_something(status: Any) -> bool:
     return any(each["requests"] for each in status["loads"])
 
 
+def _pids_at_work(status: Any, provider: str) -> list[int]:
+    """Of what was loaded last."""
+    return [each["pid"] for each in status["loads"] if each["provider"] == provider][-1:]
+
+
 def _pids(status: Any) -> list[int]:
-    return [each["pid"] for each in status["loads"]]
+    return [each["pid"] for each in status["loads"] if each["pid"]]
