@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 Message = dict[str, Any]
+
+_MARKS = re.compile(
+    r"<\|[^<>|]{1,40}\|>|<\uff5c[^<>\uff5c]{1,40}\uff5c>|</?s>|<(?:bos|eos|pad|unk)>"
+    r"|<(?:start|end)_of_turn>|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]"
+)
+"""What templates put between messages. In a message a model would take it for that as well."""
+_ZERO_WIDTH_SPACE = "\u200b"
 
 
 def as_templates_take(messages: list[Message]) -> list[Message]:
@@ -43,12 +51,17 @@ def arguments_of(call: dict[str, Any]) -> Any:
 
 
 def _shaped(message: Message) -> Message:
-    shaped = {"role": message["role"], "content": message.get("content") or ""}
+    shaped = {"role": message["role"], "content": _harmless(message.get("content") or "")}
     if calls := message.get("tool_calls"):
         shaped["tool_calls"] = [_call(call) for call in calls]
     if number := message.get("tool_call_id"):
         shaped["tool_call_id"] = number
     return shaped
+
+
+def _harmless(text: str) -> str:
+    """No chatter may end a message and begin another one, as the system say."""
+    return _MARKS.sub(lambda mark: f"{mark[0][0]}{_ZERO_WIDTH_SPACE}{mark[0][1:]}", text)
 
 
 def _call(call: dict[str, Any]) -> dict[str, Any]:
