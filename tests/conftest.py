@@ -14,6 +14,7 @@ from websockets.asyncio.client import connect
 
 from waifu_llm.environments import Environments
 from waifu_llm.paths import bundled_providers
+from waifu_llm.plugins import discover
 from waifu_llm.specs import ProviderSpec
 
 HERE = Path(__file__).parent
@@ -40,6 +41,18 @@ def openai_installed(home: Path) -> None:
     spec = ProviderSpec.from_folder(bundled_providers() / "openai")
     environments = Environments(home / "provider_envs", home / "cache")
     asyncio.run(environments.ensure(spec, lambda *_: None))
+
+
+@pytest.fixture(scope="session")
+def install_local(home: Path) -> Callable[[str], None]:
+    """Installs a provider of local models. What it compiles is kept in the checkout for later."""
+    environments = Environments(home / "provider_envs", HERE.parent / ".cache")
+    catalogue = discover(bundled_providers(), home / "none")
+
+    def install(name: str) -> None:
+        asyncio.run(environments.ensure(catalogue.find(name), lambda *_: None))
+
+    return install
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,7 @@ LAYERS = [
         "generation",
         "provider_log",
         "restarts",
+        "models",
     ],
     ["child", "loads", "locks"],
     ["process", "works"],

@@ -6,6 +6,7 @@ import pytest
 from waifu_llm.errors import InvalidProvider
 from waifu_llm.paths import bundled_providers
 from waifu_llm.plugins import discover
+from waifu_llm.specs import ProviderSpec
 
 
 class Places:
@@ -314,6 +315,14 @@ def test_an_extension_of_an_extension_shares_the_first_one_s_environment(places)
     places.provider(places.bundled, "a-third", third)
     spec = places.discover().find("a-third")
     assert (spec.installs_as, spec.dialect["length_field"]) == ("base", "max_tokens")
+
+
+def test_a_setting_is_told_where_models_lie(places, tmp_path):
+    declared = 'name = "a"\ntitle = "A"\nentry = "p:P"\n[settings.folder]\ndefault = "{models}"'
+    folder = places.provider(places.bundled, "a", declared)
+    catalogue = discover(places.bundled, places.drop_in, models=tmp_path / "models")
+    for spec in (catalogue.find("a"), catalogue.whole(ProviderSpec.from_folder(folder))):
+        assert spec.settings["folder"].default == str(tmp_path / "models")
 
 
 def test_an_extension_of_nothing_and_a_circle_are_named(places):

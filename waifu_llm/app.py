@@ -67,7 +67,7 @@ class Module:
     def _catalogue(self) -> Catalogue:
         paths, disabled = self._paths, self._config.disabled_plugins
         found = plugins.discover(
-            bundled_providers(), paths.drop_in_providers, disabled, paths.locks
+            bundled_providers(), paths.drop_in_providers, disabled, paths.locks, paths.models
         )
         for name, why in found.broken.items():
             log.warning("plugin %s cannot be used: %s", name, why)

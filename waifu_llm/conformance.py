@@ -250,7 +250,10 @@ def subject_of(
 
 
 def check_folder(
-    folder: Path, settings: Mapping[str, Any] | None = None, model_id: str | None = None
+    folder: Path,
+    settings: Mapping[str, Any] | None = None,
+    model_id: str | None = None,
+    embed_model_id: str | None = None,
 ) -> list[Finding]:
     """Every finding at once: for a provider's own tests."""
 
@@ -260,9 +263,12 @@ def check_folder(
             folder,
             settings or {},
             lambda *_: None,
-            plugins.discover(paths.bundled_providers(), found.drop_in_providers),
+            plugins.discover(
+                paths.bundled_providers(), found.drop_in_providers, models=found.models
+            ),
             Environments(found.environments, found.cache),
             model_id=model_id,
+            embed_model_id=embed_model_id,
         )
         return [finding async for finding in examine(subject)]
 

@@ -52,6 +52,11 @@ class Paths:
         return self.home / "run"
 
     @property
+    def models(self) -> Path:
+        """What local providers run."""
+        return self.home / "models"
+
+    @property
     def logs(self) -> Path:
         return self.home / "logs"
 

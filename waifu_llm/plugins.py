@@ -25,6 +25,7 @@ class Catalogue:
         self.broken: dict[str, str] = {}
         self._brought_by: dict[str, str] = {}
         self._resolved: set[str] = set()
+        self._models: Path | None = None
 
     def add(self, spec: ProviderSpec, plugin: str) -> None:
         """Two that bear one name are both refused: which was meant cannot be known."""
@@ -51,7 +52,9 @@ class Catalogue:
         Raises:
             InvalidProvider: When that is not here.
         """
-        return spec.over(self.find(spec.extends)) if spec.extends else spec
+        if spec.extends:
+            spec = spec.over(self.find(spec.extends))
+        return spec.with_models(self._models) if self._models else spec
 
     def _resolve(self, name: str, waiting: tuple[str, ...]) -> ProviderSpec | None:
         spec = self.specs.get(name)
@@ -71,6 +74,10 @@ class Catalogue:
             return f"It extends `{spec.extends}`, and that in the end extends this one."
         there = "cannot be used" if spec.extends in self.broken else "is not there"
         return f"It extends `{spec.extends}`, which {there}."
+
+    def keep_models_in(self, folder: Path) -> None:
+        self._models = folder
+        self.specs = {name: each.with_models(folder) for name, each in self.specs.items()}
 
     def use_own_locks(self, folder: Path) -> None:
         own = {name: folder / spec.installs_as for name, spec in self.specs.items()}
@@ -109,7 +116,11 @@ class FolderPlugin:
 
 
 def discover(
-    bundled: Path, drop_in: Path, disabled: Collection[str] = (), locks: Path | None = None
+    bundled: Path,
+    drop_in: Path,
+    disabled: Collection[str] = (),
+    locks: Path | None = None,
+    models: Path | None = None,
 ) -> Catalogue:
     """Ask every plugin what it brings. A lock of the operator's own replaces what it came with."""
     catalogue = Catalogue()
@@ -126,6 +137,8 @@ def discover(
     catalogue.resolve_extensions()
     if locks:
         catalogue.use_own_locks(locks)
+    if models:
+        catalogue.keep_models_in(models)
     return catalogue
 
 

@@ -15,6 +15,8 @@ from msgspec import Meta, Struct
 from waifu_llm.errors import InvalidProvider
 
 LOCK, INDEX = "requirements.lock", "index"
+MODELS = "{models}"
+"""As the default of a setting: the folder that models are kept in."""
 
 
 class SpecError(InvalidProvider):
@@ -80,7 +82,13 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     example_model: str = ""
     build: tuple[Package, ...] = ()
     shares: tuple[Annotated[str, Meta(pattern=r"^[a-z0-9_]+$")], ...] = ()
-    """Folders beside its own with code that several providers share; they are no providers."""
+    """Folders beside its own with code that it may import too; lock and environment are its own."""
+    build_env: dict[str, str] = {}
+    """Variables for who builds. What the operator set under one of these names comes after it."""
+    compiles: bool = False
+    """Whether a C++ compiler is needed for that."""
+    prebuilt: str = ""
+    """The provider that does the same, and needs none."""
     # What follows is no text, so that no declaration can name it.
     folder: Path = Path()
     """Where this is declared."""
@@ -158,6 +166,16 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         }
         return msgspec.structs.replace(base, **said)
 
+    def with_models(self, folder: Path) -> ProviderSpec:
+        """With the folder that models are kept in, where a default names it."""
+        settings = {
+            name: msgspec.structs.replace(each, default=str(folder))
+            if each.default == MODELS
+            else each
+            for name, each in self.settings.items()
+        }
+        return msgspec.structs.replace(self, settings=settings)
+
     @property
     def installs_as(self) -> str:
         """Whose environment it runs in."""
@@ -207,6 +225,7 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         parts = [self.lock_text()]
         if self.build:
             parts += [*self.build, self.build_lock_file.read_text("utf-8")]
+            parts += [f"{name}={value}" for name, value in sorted(self.build_env.items())]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def python_fits(self, version: tuple[int, int]) -> bool:

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from package_index import Index
 from support import LIMIT
@@ -148,13 +149,14 @@ def build_source(folder: Path, proof: Path, backend: str = "") -> str:
 
 
 BUILDER = """
-import zipfile
+import os, zipfile
 
 def build_wheel(folder, settings=None, metadata=None):
     name = "tiny-1.0-py3-none-any.whl"
     info = "tiny-1.0.dist-info"
     with zipfile.ZipFile(f"{folder}/{name}", "w") as wheel:
-        wheel.writestr("tiny.py", "MARK = 'built'")
+        told = {name: os.environ.get(name) for name in ("HOW", "ELSE")}
+        wheel.writestr("tiny.py", f"MARK = 'built'\\nvars().update({told!r})")
         wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: tiny\\nVersion: 1.0\\n")
         tags = "Root-Is-Purelib: true\\nTag: py3-none-any\\n"
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\n" + tags)
@@ -742,6 +744,33 @@ async def test_what_has_to_be_built_is_built_with_what_is_locked(tool, environme
     python = await environments.ensure(built(), heard)
     assert in_environment(python, "import tiny; print(tiny.MARK)") == "built"
     assert in_environment(python, "import builder; print(builder.__name__)") == "builder"
+
+
+async def test_who_builds_is_told_how_and_the_operator_s_word_comes_last(
+    tool, environments, built, heard, monkeypatch
+):
+    """What was built otherwise is not taken from a cache."""
+    spec = msgspec.structs.replace(built(), build_env={"HOW": "slim"})
+    monkeypatch.setenv("ELSE", "is not for who builds")
+    marks = []
+    for how in ("", "fast", ""):
+        monkeypatch.setenv("HOW", how)
+        await environments.install(spec, heard)
+        marks.append(
+            in_environment(environments.find(spec), "import tiny; print(tiny.HOW, tiny.ELSE)")
+        )
+        await environments.remove(spec.name)
+    assert marks == ["slim None", "slim fast None", "slim None"]
+
+
+async def test_what_was_built_otherwise_stays_and_another_way_of_ours_is_built(
+    environments, built, heard, monkeypatch
+):
+    spec = msgspec.structs.replace(built(), build_env={"HOW": "slim"})
+    await environments.install(spec, heard)
+    monkeypatch.setenv("HOW", "fast")
+    assert environments.find(spec)
+    assert not environments.find(msgspec.structs.replace(spec, build_env={"HOW": "slimmer"}))
 
 
 async def test_nothing_is_built_with_what_is_not_locked(tool, environments, built, heard):

@@ -57,6 +57,6 @@ def look_around() -> Here:
     return Here(
         settings,
         found,
-        plugins.discover(bundled_providers(), drop_in, disabled, found.locks),
+        plugins.discover(bundled_providers(), drop_in, disabled, found.locks, found.models),
         Environments(found.environments, found.cache, wheels=wheels),
     )

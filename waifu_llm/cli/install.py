@@ -14,6 +14,7 @@ import click
 from waifu_llm.cli.bar import Bar
 from waifu_llm.cli.here import Here, look_around
 from waifu_llm.cli.main import FAILED, STOPPED
+from waifu_llm.environments.compiler import compile_warning
 from waifu_llm.errors import WaifuError
 from waifu_llm.specs import ProviderSpec
 
@@ -56,6 +57,8 @@ def _install(here: Here, spec: ProviderSpec) -> dict[str, Any]:
     result = {"name": spec.name, "was_installed": False, "seconds": 0.0, "error": None}
     if here.environments.find(spec):
         return {**result, "was_installed": True}
+    if spec.compiles and spec.build:
+        click.echo(f"{spec.name}: {compile_warning(spec)}", err=True)
     begun = time.monotonic()
     try:
         with Bar(spec.name) as bar:

@@ -103,15 +103,15 @@ def versions_of(spec: ProviderSpec) -> dict[str, str]:
 
 def _show(here: Here, rows: list[dict[str, Any]], total: int) -> None:
     for row in rows:
-        click.echo(f"{row['name']:<16} {row['kind']:<6} {_state(row):<14} {harmless(row['title'])}")
+        click.echo(f"{row['name']:<18} {row['kind']:<6} {_state(row):<14} {harmless(row['title'])}")
         if row["bytes"]:
-            click.echo(f"{'':<24}{_details(row)}")
+            click.echo(f"{'':<26}{_details(row)}")
     for name, profile in sorted(here.stored.profiles.items()):
         model = f", model {profile.model}" if profile.model else ""
         click.echo(f"{name:<16} profile of {profile.provider}{model}")
     click.echo(f"All environments and the cache of packages take {megabytes(total)}.")
     for name, why in here.catalogue.broken.items():
-        click.echo(f"{name:<16} cannot be used: {why}", err=True)
+        click.echo(f"{name:<18} cannot be used: {why}", err=True)
 
 
 def _state(row: dict[str, Any]) -> str:

@@ -28,6 +28,7 @@ COMMANDS = {
     "prune": "Remove environments that are of no use any more.",
     "lock": "Lock what a provider installs, for this machine alone.",
     "keys": "Store the keys of providers, list, remove and test them.",
+    "models": "List, download, show and delete models for local providers.",
     "new-provider": "Make a provider of your own, ready to be changed.",
     "check-provider": "Check a provider's folder with real processes.",
     "logs": "Show what a provider's processes wrote to stderr.",

@@ -21,6 +21,7 @@ from msgspec import Struct
 from waifu_llm.backend import Progress
 from waifu_llm.environments import place
 from waifu_llm.environments.causes import cause_of
+from waifu_llm.environments.compiler import see_that_it_can_be_compiled
 from waifu_llm.environments.installer import Installer
 from waifu_llm.environments.place import Place, Removed, interpreter
 from waifu_llm.errors import Busy, InstallFailed, NotInstalled
@@ -123,6 +124,7 @@ class Environments:
         _see_that_python_fits(spec)
         _see_that_it_is_locked(spec)
         _see_that_the_path_fits(found.folder)
+        see_that_it_can_be_compiled(spec)
         found.remove_half_made()
         folder = found.made_for(stamp)
         if folder is None or not await self._still_works(spec, folder, tell):

@@ -6,6 +6,7 @@ be built is built without isolation, with build tools that are locked as well.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
@@ -17,6 +18,7 @@ from waifu_llm.backend import Progress
 from waifu_llm.environments.causes import cause_of
 from waifu_llm.environments.place import interpreter
 from waifu_llm.environments.sources import (
+    build_environ,
     installer_environ,
     pip_environ,
     probe_environ,
@@ -84,22 +86,23 @@ class Installer:
         told = Told(spec.title, _count(lock), progress, half_fetched)
         options = [*self._only_wheels_here(), *_built(spec, lock), "-r", str(lock)]
         python = str(interpreter(folder))
+        builder, kind = _builder(spec, lock)
         if tool := uv():
             environ = with_index(uv_environ(os.environ), "UV_INDEX", spec.extra_index)
-            environ |= {"UV_CACHE_DIR": str(self._cache / "uv"), **_UV_SOON_GIVES_UP}
+            environ |= {"UV_CACHE_DIR": str(self._cache / f"uv{kind}"), **_UV_SOON_GIVES_UP}
             command = [tool, "pip", "install", "--verbose", "--python", python]
             command += uv_options(os.environ)
         else:
             environ = pip_environ(os.environ)
             environ = with_index(environ, "PIP_EXTRA_INDEX_URL", spec.extra_index)
-            environ["PIP_CACHE_DIR"] = str(self._cache / "pip")
+            environ["PIP_CACHE_DIR"] = str(self._cache / f"pip{kind}")
             environ["TMPDIR"] = str(_temporary(folder))
             quiet = ["--no-input", "--disable-pip-version-check"]
             command = [python, "-I", "-m", "pip", "install", *quiet, "--retries", "2"]
         if self._wheels:  # that folder alone
             environ = {name: environ[name] for name in environ if not name.endswith("_FIND_LINKS")}
         whole = [*command, "--require-hashes", "--no-deps", *options]
-        await _step(spec, whole, environ, told.watch)
+        await _step(spec, whole, {**environ, **builder}, told.watch)
         shutil.rmtree(_temporary(folder), ignore_errors=True)
 
     def _only_wheels_here(self) -> list[str]:
@@ -116,6 +119,17 @@ def _built(spec: ProviderSpec, lock: Path) -> list[str]:
         return wheels_only
     names = [option for name in spec.build for option in ("--no-binary", name)]
     return [*wheels_only, *names, "--no-build-isolation"]
+
+
+def _builder(spec: ProviderSpec, lock: Path) -> tuple[dict[str, str], str]:
+    """Variables for who builds, and what tells the cache of what the operator has built otherwise:
+    neither uv nor pip looks at variables before it takes what was built once."""
+    if lock == spec.build_lock_file:
+        return {}, ""
+    builder = build_environ(spec.build_env, os.environ)
+    if builder == build_environ(spec.build_env, {}):
+        return builder, ""
+    return builder, f"-{hashlib.sha256(repr(sorted(builder.items())).encode()).hexdigest()[:8]}"
 
 
 def _temporary(folder: Path) -> Path:

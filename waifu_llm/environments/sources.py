@@ -72,6 +72,12 @@ def uv_options(environ: Mapping[str, str]) -> list[str]:
     return ["--no-index"] if uv_environ(environ).get("UV_NO_INDEX", "").lower() in _YES else []
 
 
+def build_environ(declared: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """What a provider declares for whoever builds, each with what the operator set after it."""
+    both = {name: f"{value} {environ.get(name, '')}".strip() for name, value in declared.items()}
+    return {name: value for name, value in both.items() if value}
+
+
 def with_index(environ: Mapping[str, str], name: str, index: str) -> dict[str, str]:
     """One index more. Not as an argument: those are for all to see, and it may hold a password."""
     return {**environ, name: f"{index} {environ.get(name, '')}".strip()} if index else {**environ}
