@@ -53,7 +53,8 @@ class Wanted:
     def of(cls, model: str, body: dict[str, Any]) -> Wanted:
         if bench := BENCH_MODEL.fullmatch(model):
             chunks, per_write, delay_ms = map(int, bench.groups())
-            return cls(chunks=chunks, per_write=per_write, delay_ms=delay_ms)
+            text = ['{"ok":', "true}"] if _asks_for_json(body) else None
+            return cls(text=text, chunks=chunks, per_write=per_write, delay_ms=delay_ms)
         known = {each.name for each in fields(cls)}
         return cls(**{name: value for name, value in body.get("fake", {}).items() if name in known})
 
@@ -176,6 +177,12 @@ def event(data: Any, name: str = "") -> bytes:
     head = f"event: {name}\n" if name else ""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return f"{head}data: {text}\n\n".encode()
+
+
+def _asks_for_json(body: dict[str, Any]) -> bool:
+    """In the words of any of the vendors."""
+    fields = {*body, *body.get("generationConfig", {})}
+    return bool(fields & {"response_format", "output_config", "responseMimeType"})
 
 
 def halves(text: str) -> list[str]:

@@ -47,7 +47,8 @@ async def thoughts(wire: Wire, message: dict[str, Any]) -> str:
     """What a model thought aloud."""
     await wire.send(message)
     messages = await wire.until("generate_stream_done")
-    return "".join(each.get("reasoning", "") for each in messages)
+    told = [each for each in messages if each["type"] == "generate_stream_reasoning"]
+    return "".join(each["reasoning"] for each in told)
 
 
 def sent(upstream: RunningUpstream) -> dict[str, Any]:
