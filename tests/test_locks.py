@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,17 @@ def test_trying_leaves_nothing(locker, index, tmp_path):
     assert locker.try_dry(lock) == ""
     after = {file for file in tmp_path.rglob("*") if tmp_path / "cache" not in file.parents}
     assert after - before <= {tmp_path / "cache"}
+
+
+def test_what_nobody_needs_is_left_out_and_not_missed(locker, recipe, index, tmp_path):
+    index.wheel("unneeded")
+    index.wheel("large", requires=["unneeded"])
+    (tmp_path / "requirements.excludes").write_text("# why\nunneeded\n", "utf-8")
+    wanted = replace(recipe("large"), left_out=tmp_path / "requirements.excludes")
+    lock = universal(locker, wanted)
+    assert [version.partition("==")[0] for version in read(lock)] == ["large"]
+    assert locker.try_dry(lock, target=LINUX, excludes=wanted.excludes) == ""
+    assert "unneeded" in locker.try_dry(lock, target=LINUX)
 
 
 # Comparing
