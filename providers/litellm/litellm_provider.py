@@ -9,9 +9,10 @@ Nothing is asked at load: what proves a key differs from vendor to vendor, and m
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 os.environ.update(
     LITELLM_MODE="PRODUCTION",  # reads no .env file
@@ -49,6 +50,7 @@ class LiteLLM(Provider):
         )
         self._speech = Dialect.of(self.dialect, {"base_url": "", **settings})
         self._models = _listed(settings.get("vendor"))
+        _warm_up()
 
     def models(self):
         return self._models
@@ -78,6 +80,21 @@ class LiteLLM(Provider):
             made = await litellm.aembedding(**self._account, model=model_id, input=texts)
         vectors = sorted(made.data, key=lambda vector: vector["index"])
         return Embeddings([each["embedding"] for each in vectors], made.usage.prompt_tokens)
+
+
+def _warm_up():
+    """The first request imports for a third of a second, and hears no interrupt meanwhile. So one
+    is made here, in a thread, of nobody: that port is not listened at."""
+    nobody = {"api_base": "http://127.0.0.1:1", "api_key": "none", "max_retries": 0, "timeout": 1}
+    asked = {"model": "openai/none", "messages": [{"role": "user", "content": "Hi"}]}
+    for more in ({"mock_response": "Hello"}, {}):
+        with suppress(Exception):
+            asyncio.run(_drain({**asked, **nobody, **_NO_PROXY, **more}))
+
+
+async def _drain(asked):
+    async for _ in await litellm.acompletion(**asked, stream=True):
+        pass
 
 
 def _parsed(extra):

@@ -837,6 +837,27 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)  # its environment is still held
 
 
+async def test_bytecode_is_shared_where_packages_are(environments, provider, wheels, cache):
+    """And says where it lies itself."""
+    lock = build_wheel(wheels, "import sys\nWHERE = sys._getframe().f_code.co_filename\n")
+    pythons = []
+    for number in range(2):
+        spec = provider(f"import tiny  # {number}\n" + GOOD, lock, name=f"tried{number}")
+        pythons.append(await environments.ensure(spec, Heard()))
+    (one,), (other,) = (each.parents[1].rglob("tiny.*.pyc") for each in pythons)
+    assert one.samefile(other)
+    for python, compiled in zip(pythons, (one, other), strict=True):
+        said = in_environment(python, "import tiny; print(tiny.WHERE)")
+        assert Path(said) == compiled.parents[1] / "tiny.py"
+    kept = next(each for each in (cache / "bytecode").iterdir() if each.samefile(one))
+    await environments.prune({"tried0", "tried1"})
+    assert kept.exists()
+    for number in range(2):
+        shutil.rmtree(pythons[number].parents[2])
+    await environments.prune(set())
+    assert not kept.exists()
+
+
 # What an installer sees
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from msgspec import Struct
 
 from waifu_llm.backend import Progress
-from waifu_llm.environments import place
+from waifu_llm.environments import bytecode, place
 from waifu_llm.environments.causes import cause_of
 from waifu_llm.environments.compiler import see_that_it_can_be_compiled
 from waifu_llm.environments.installer import Installer
@@ -194,6 +194,7 @@ class Environments:
                 if name not in wanted:
                     found.forget_current()
                 removed += [*found.remove_half_made(), *found.remove_unused()]
+        bytecode.forget_unused(self._cache / "bytecode")
         return removed
 
     def _names(self) -> list[str]:

@@ -6,6 +6,7 @@ be built is built without isolation, with build tools that are locked as well.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import shutil
@@ -15,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from waifu_llm.backend import Progress
+from waifu_llm.environments import bytecode
 from waifu_llm.environments.causes import cause_of
 from waifu_llm.environments.place import interpreter
 from waifu_llm.environments.sources import (
@@ -58,6 +60,7 @@ class Installer:
                 progress("resolve", BEGIN, f"Looking for what {spec.title} needs.")
                 await self._install(spec, folder, lock, progress)
         await self.probe(spec, folder, progress)
+        await asyncio.to_thread(bytecode.share, folder, self._cache / "bytecode")
 
     async def probe(self, spec: ProviderSpec, folder: Path, progress: Progress) -> None:
         """Import the provider: that proves that all it needs is there."""
