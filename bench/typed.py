@@ -31,7 +31,10 @@ class Vendor:
 
 VENDORS = [
     Vendor("openai"),
-    Vendor("groq", OPENAI.with_name("groq_api.py")),
+    *(
+        Vendor(name, OPENAI.with_name(f"{name}_api.py"))
+        for name in ("groq", "anthropic", "gemini", "mistral", "cohere")
+    ),
 ]
 SCENARIOS = [each for each in (*FLOOD, *PACED) if each.streams == 64]
 

@@ -46,6 +46,8 @@ class Wanted:
     torn: bool = False
     """Each write ends in the middle of a character."""
     gzip: bool = False
+    stamp: bool = False
+    """Each chunk says when it was sent, and there are no comments, which not every SDK can read."""
     hang_up: bool = False
     """The connection dies before a word of the first answer, as one that was kept too long."""
 
@@ -54,7 +56,8 @@ class Wanted:
         if bench := BENCH_MODEL.fullmatch(model):
             chunks, per_write, delay_ms = map(int, bench.groups())
             text = ['{"ok":', "true}"] if _asks_for_json(body) else None
-            return cls(text=text, chunks=chunks, per_write=per_write, delay_ms=delay_ms)
+            stamp = text is None
+            return cls(text, chunks, per_write, delay_ms, stamp=stamp)
         known = {each.name for each in fields(cls)}
         return cls(**{name: value for name, value in body.get("fake", {}).items() if name in known})
 
@@ -133,7 +136,7 @@ class Scripted(Connection):
         packed = {"content-encoding": "gzip"} if wanted.gzip else None
         self.begin_stream("text/event-stream", packed)
         await asyncio.sleep(wanted.first_delay_ms / 1000)
-        self.send(self.opening(wanted) + b": keep-alive\n\n")
+        self.send(self.opening(wanted) + (b"" if wanted.stamp else b": keep-alive\n\n"))
         if wanted.reasoning:
             self.send(self.thought(wanted))
         await self._speak(wanted)
@@ -144,7 +147,10 @@ class Scripted(Connection):
     async def _speak(self, wanted: Wanted) -> None:
         due = time.monotonic()
         for at in range(0, len(wanted.texts), wanted.per_write):
-            data = b"".join(map(self.word, wanted.texts[at : at + wanted.per_write]))
+            texts = wanted.texts[at : at + wanted.per_write]
+            if wanted.stamp:
+                texts = [f"{time.monotonic():.6f} "] * len(texts)
+            data = b"".join(map(self.word, texts))
             for part in _torn(data) if wanted.torn else [data]:
                 self.send(part)
                 await asyncio.sleep(0.002 * wanted.torn)
