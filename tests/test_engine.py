@@ -95,7 +95,7 @@ async def test_after_silence_nothing_begins(engine, shop):
     for provider in (None, OPEN, OTHER):
         final = await ask(guest, provider).heard()
         assert (final.error and final.error.code, final.response) == ("UNAVAILABLE", "")
-    for loading in (guest.load(asked(OTHER)), engine.enter().load(asked(OPEN))):
+    for loading in (guest.holdings.load(asked(OTHER)), engine.enter().holdings.load(asked(OPEN))):
         with pytest.raises(Unavailable):
             async with asyncio.timeout(LIMIT):
                 await loading
@@ -104,7 +104,7 @@ async def test_after_silence_nothing_begins(engine, shop):
 
 async def test_after_silence_nobody_waits_for_a_load(engine, shop):
     shop.hold(OPEN)
-    loading = engine.enter().load(asked(OPEN))
+    loading = engine.enter().holdings.load(asked(OPEN))
     await turns()
     await engine.silence()
     await turns()
@@ -116,7 +116,7 @@ async def test_close_frees_all_that_is_loaded_or_loading(engine, shop):
     await load(guest, OPEN)
     await load(guest, KEYED, "key-of-ones-own")
     shop.hold(OTHER)
-    guest.load(asked(OTHER))
+    guest.holdings.load(asked(OTHER))
     await turns()
     async with asyncio.timeout(LIMIT):
         await engine.close()

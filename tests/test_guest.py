@@ -11,7 +11,7 @@ import pytest
 from support import LIMIT
 from test_generation import Clock
 
-from waifu_llm import guest as rooms
+from waifu_llm import holdings as rooms
 from waifu_llm.backend import Progress, Request, Result, Sink
 from waifu_llm.config import Config
 from waifu_llm.conversation import Image, Message, Params, Penalties
@@ -25,7 +25,9 @@ from waifu_llm.errors import (
     WaifuError,
 )
 from waifu_llm.generation import Final, Generation, Limits
-from waifu_llm.guest import Asked, Guest, Waits
+from waifu_llm.guest import Guest
+from waifu_llm.holdings import Asked
+from waifu_llm.house import Waits
 from waifu_llm.paths import Paths
 from waifu_llm.plugins import Catalogue
 from waifu_llm.protocol import Generate
@@ -216,7 +218,7 @@ def asked(provider: str, key: str | None = None, alias: str | None = None) -> As
 
 async def load(guest: Guest, *arguments: Any, **options: Any) -> None:
     async with asyncio.timeout(LIMIT):
-        await guest.load(asked(*arguments, **options))
+        await guest.holdings.load(asked(*arguments, **options))
 
 
 async def failed_load(guest: Guest, shop: Shop, provider: str, key: str | None = None) -> None:
@@ -263,8 +265,8 @@ async def stored(shop: Shop) -> Engine:
 class TestWhichLoadAnswers:
     async def test_a_generate_waits_for_the_load_that_it_names(self, guest, shop) -> None:
         shop.hold(OPEN)
-        guest.load(asked(OPEN))
-        guest.load(asked(OTHER))
+        guest.holdings.load(asked(OPEN))
+        guest.holdings.load(asked(OTHER))
         ear = ask(guest, OPEN)
         await turns()
         assert ear.waits
@@ -274,7 +276,7 @@ class TestWhichLoadAnswers:
     async def test_one_that_names_none_waits_for_this_clients_last_load(self, guest, shop) -> None:
         await load(guest, OTHER)
         shop.hold(OPEN)
-        guest.load(asked(OPEN))
+        guest.holdings.load(asked(OPEN))
         ear = ask(guest)
         await turns()
         assert ear.waits
@@ -284,7 +286,7 @@ class TestWhichLoadAnswers:
     async def test_it_waits_for_no_load_but_that(self, guest, shop) -> None:
         await load(guest, OTHER)
         shop.hold(OPEN)
-        guest.load(asked(OPEN))
+        guest.holdings.load(asked(OPEN))
         assert await ask(guest, OTHER).answer() == OTHER
 
     async def test_where_nothing_is_loaded_that_is_said(self, guest) -> None:
@@ -294,7 +296,7 @@ class TestWhichLoadAnswers:
         await load(guest, OTHER)
         shop.hold(OPEN)
         shop.errors[OPEN] = OutOfMemory("It does not fit.")
-        loading = guest.load(asked(OPEN))
+        loading = guest.holdings.load(asked(OPEN))
         ears = [ask(guest, id="last"), ask(guest, OPEN, id="named")]
         shop.release(OPEN)
         for ear in ears:
@@ -312,7 +314,7 @@ class TestWhichLoadAnswers:
         self, guest, shop
     ) -> None:
         shop.hold(OPEN)
-        earlier = guest.load(asked(OPEN))
+        earlier = guest.holdings.load(asked(OPEN))
         await load(guest, OTHER)
         shop.release(OPEN)
         await earlier
@@ -322,7 +324,7 @@ class TestWhichLoadAnswers:
         self, guest, shop, engine
     ) -> None:
         shop.hold("key-one")
-        earlier = guest.load(asked(KEYED, "key-one"))
+        earlier = guest.holdings.load(asked(KEYED, "key-one"))
         await load(guest, KEYED, "key-two")
         shop.release("key-one")
         await earlier
@@ -353,7 +355,7 @@ class TestWhichLoadAnswers:
         clock = Clock()
         monkeypatch.setattr("waifu_llm.generation.monotonic", clock)
         shop.hold(OPEN)
-        loading = guest.load(asked(OPEN))
+        loading = guest.holdings.load(asked(OPEN))
         with monkeypatch.context() as patched:
             patched.setattr(asyncio.get_running_loop(), "call_later", clock.call_later)
             ear = ask(guest, timeout_ms=1)
@@ -402,7 +404,7 @@ class TestWhoseKeyIsUsed:
         early = ask(guest, KEYED, id="early")
         if pause:
             await turns()
-        loading = guest.load(asked(KEYED, "key-of-ones-own"))
+        loading = guest.holdings.load(asked(KEYED, "key-of-ones-own"))
         await turns()
         shop.release(slow)
         async with asyncio.timeout(LIMIT):
@@ -434,7 +436,7 @@ class TestWhoseKeyIsUsed:
         assert await ask(guest, KEYED).answer() == "NOT_LOADED"
         await load(guest, KEYED, "key-of-ones-own")
         assert await ask(guest, KEYED).answer() == "key-of-ones-own"
-        guest.unload(KEYED)
+        guest.holdings.unload(KEYED)
         assert await ask(guest, KEYED).answer() == STORED
 
     async def test_a_failed_load_is_its_own_clients_alone(self, stored, shop) -> None:
@@ -455,27 +457,27 @@ class TestGivingBack:
     ) -> None:
         await load(guest, OTHER)
         await load(guest, OPEN)
-        assert guest.unload(None) == OPEN
+        assert guest.holdings.unload(None) == OPEN
         assert holders(engine) == 1
         assert await ask(guest).answer() == OTHER
 
     async def test_unload_by_name_gives_back_that_one(self, guest, engine) -> None:
         await load(guest, OTHER)
         await load(guest, OPEN)
-        assert guest.unload(OTHER) == OTHER
+        assert guest.holdings.unload(OTHER) == OTHER
         assert holders(engine) == 1
         assert await ask(guest).answer() == OPEN
 
     async def test_what_is_not_loaded_cannot_be_given_back(self, guest) -> None:
         for name in (None, OPEN):
             with pytest.raises(NotLoaded):
-                guest.unload(name)
+                guest.holdings.unload(name)
 
     async def test_unload_stops_no_answer_that_runs(self, shop) -> None:
         guest = shop.engine(idle_seconds=0).enter()
         await load(guest, OPEN)
         ear = await ask_lasting(guest)
-        guest.unload(OPEN)
+        guest.holdings.unload(OPEN)
         await turns()
         assert not shop.backend(OPEN).closed.is_set()
         shop.backend(OPEN).answers[0].end()
@@ -485,24 +487,24 @@ class TestGivingBack:
 
     async def test_unload_ends_what_still_loads(self, guest, engine, shop) -> None:
         shop.hold(OPEN)
-        loading = guest.load(asked(OPEN))
+        loading = guest.holdings.load(asked(OPEN))
         ear = ask(guest)
         await turns()
-        assert guest.unload(OPEN) == OPEN
+        assert guest.holdings.unload(OPEN) == OPEN
         assert await ear.answer() == "NOT_LOADED"
         await turns()
         assert loading.done()
         assert holders(engine) == 0
         assert shop.backend(OPEN).closed.is_set()
         with pytest.raises(NotLoaded):
-            guest.unload(OPEN)
+            guest.holdings.unload(OPEN)
 
     async def test_two_loads_of_one_name_are_both_given_up_by_who_leaves(
         self, guest, engine, shop
     ) -> None:
         for key in ("key-one", "key-two"):
             shop.hold(key)
-        loadings = [guest.load(asked(KEYED, key)) for key in ("key-one", "key-two")]
+        loadings = [guest.holdings.load(asked(KEYED, key)) for key in ("key-one", "key-two")]
         await turns()
         engine.leave(guest)
         await turns()
@@ -517,7 +519,7 @@ class TestGivingBack:
         await load(guest, KEYED, "key-one", alias="mine")
         ear = await ask_lasting(guest)
         shop.hold(OPEN)
-        loading = guest.load(asked(OPEN))
+        loading = guest.holdings.load(asked(OPEN))
         waiting = ask(guest, id="waiting")
         await turns()
         engine.leave(guest)
@@ -557,7 +559,7 @@ class TestGivingBack:
         for number in range(3):
             await ask(guest, OPEN, id=str(number)).heard()
         await turns()
-        guest.unload(OPEN)
+        guest.holdings.unload(OPEN)
         assert holders(engine) == 0
 
 
@@ -568,7 +570,7 @@ class TestInterrupt:
         await load(guest, OTHER)
         running = await ask_lasting(guest, id="running")
         shop.hold(OPEN)
-        loading = guest.load(asked(OPEN))
+        loading = guest.holdings.load(asked(OPEN))
         waiting = ask(guest, id="waiting")
         neighbour = await ask_lasting(engine.enter(), OTHER, id="neighbour's")
         assert ids(guest.interrupt()) == ["running", "waiting"]
@@ -640,20 +642,22 @@ class TestIds:
 class TestModels:
     async def test_they_are_asked_for_anew(self, guest) -> None:
         await load(guest, OPEN)
-        assert await guest.models(None) == await guest.models(OPEN) == ["open now"]
+        assert (
+            await guest.holdings.models(None) == await guest.holdings.models(OPEN) == ["open now"]
+        )
 
     async def test_where_that_takes_long_those_seen_at_load_are_told(self, guest, shop) -> None:
         """The published client waits for a second and no longer."""
         await load(guest, OPEN)
         shop.hold("models of open")
         async with asyncio.timeout(LIMIT):
-            assert await guest.models(None) == ["open at first"]
+            assert await guest.holdings.models(None) == ["open at first"]
         assert rooms._FRESH_MODELS_SECONDS < 1
 
     async def test_they_wait_for_the_load(self, guest, shop) -> None:
         shop.hold(OPEN)
-        guest.load(asked(OPEN))
-        models = asyncio.create_task(guest.models(None))
+        guest.holdings.load(asked(OPEN))
+        models = asyncio.create_task(guest.holdings.models(None))
         await turns()
         assert not models.done()
         shop.release(OPEN)
@@ -662,7 +666,7 @@ class TestModels:
 
     async def test_nothing_that_is_loaded_has_none(self, guest) -> None:
         with pytest.raises(NotLoaded):
-            await guest.models(None)
+            await guest.holdings.models(None)
 
 
 class TestRefusals:

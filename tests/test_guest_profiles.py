@@ -109,12 +109,12 @@ class TestAsked:
     async def test_its_model_is_made_ready_by_a_load(self, guest, shop) -> None:
         await load(guest, "hilda")
         assert shop.backend(OPEN).ready == ["brief"]
-        await guest.load(msgspec.structs.replace(asked("hilda"), model_id="other"))
+        await guest.holdings.load(msgspec.structs.replace(asked("hilda"), model_id="other"))
         assert shop.backend(OPEN).ready == ["brief", "other"]
 
     async def test_its_models_begin_with_its_own(self, guest) -> None:
         await load(guest, "hilda")
-        assert await guest.models("hilda") == ["brief", f"{OPEN} now"]
+        assert await guest.holdings.models("hilda") == ["brief", f"{OPEN} now"]
 
     async def test_it_is_among_what_can_be_loaded(self, engine) -> None:
         assert engine.providers() == sorted([KEYED, OPEN, OTHER, "hilda"])
@@ -143,12 +143,12 @@ class TestWithoutAModel:
 class TestStoredKeys:
     async def test_one_is_chosen_by_its_name(self, guest, shop, operator) -> None:
         operator.set_key("key-work", "work")
-        await guest.load(msgspec.structs.replace(asked(KEYED), key="work"))
+        await guest.holdings.load(msgspec.structs.replace(asked(KEYED), key="work"))
         assert await ask(guest).answer() == "key-work"
 
     async def test_one_that_is_not_there_is_asked_for(self, guest) -> None:
         with pytest.raises(Authorization, match=f"keys set {KEYED} work"):
-            await guest.load(msgspec.structs.replace(asked(KEYED), key="work"))
+            await guest.holdings.load(msgspec.structs.replace(asked(KEYED), key="work"))
 
     async def test_one_that_is_stored_later_is_used_by_who_names_it(self, guest, operator) -> None:
         assert await ask(guest, KEYED).answer() == "NOT_LOADED"

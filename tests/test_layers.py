@@ -19,7 +19,7 @@ ELSEWHERE = {"provider_host", "newcomer", "bundled_providers"}
 
 LAYERS = [
     ["version", "errors", "paths", "redaction", "gathered", "system"],
-    ["conversation"],
+    ["conversation", "tasks"],
     ["protocol", "config", "backend", "names"],
     ["specs", "keys"],
     ["hookspecs", "credentials", "profiles"],
@@ -35,9 +35,9 @@ LAYERS = [
         "models",
     ],
     ["child", "loads", "locks"],
-    ["process", "works"],
-    ["guest", "trial", "checkup"],
-    ["abilities"],
+    ["process", "works", "house", "fitted"],
+    ["holdings", "trial", "checkup"],
+    ["guest", "abilities"],
     ["engine", "answers", "conformance"],
     ["doors.trust", "doors.frames"],
     ["doors.lobby"],

@@ -1,7 +1,8 @@
 """The engine: what every door talks to.
 
-A door opens a Guest for each client and calls it: `load`, `unload`, `models`, `generate`,
-`interrupt`, `leave`. What is everybody's is asked of the Engine: `providers`, `status`, `close`.
+A door opens a Guest for each client and calls it: `generate`, `interrupt`, `leave`,
+and its `holdings` and `works`. What is everybody's is asked of the Engine: `providers`, `status`,
+`close`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 from waifu_llm import system
 from waifu_llm.config import Config
 from waifu_llm.generation import silence
-from waifu_llm.guest import Guest, House, Waits
+from waifu_llm.guest import Guest
+from waifu_llm.house import House, Waits
 from waifu_llm.loads import LoadLimits, Loads, OpenBackend
 from waifu_llm.plugins import Catalogue
 from waifu_llm.redaction import Redactor

@@ -20,6 +20,7 @@ from waifu_llm.errors import Busy, Overloaded, ProviderCrashed, Timeout, Unavail
 from waifu_llm.redaction import Redactor
 from waifu_llm.restarts import Restarts
 from waifu_llm.specs import ProviderSpec
+from waifu_llm.tasks import Tasks
 
 OpenBackend = Callable[[ProviderSpec, Mapping[str, Any], Progress], Awaitable[Backend]]
 """Makes a Backend that is not loaded yet: `app.py` says how."""
@@ -69,11 +70,11 @@ class Loaded:
         self._holders: dict[object, None] = {}
         self._listeners: dict[object, Progress] = {}
         self._loading: asyncio.Task[Backend] | None = None
-        self._tasks: set[asyncio.Task[Backend]] = set()
+        self._loads = Tasks()
         self._backends: list[Backend] = []
         self._restarts = Restarts()
         self._wanted_model: str | None = None
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing = Tasks()
         self._idle_timer: asyncio.TimerHandle | None = None
         default = limits.cloud_concurrency if spec.kind == "cloud" else 1
         self.concurrency = spec.concurrency or default
@@ -143,9 +144,7 @@ class Loaded:
         if self._loading is None or self._loading.done():
             self._see_whether_it_died()
             self._wanted_model = model_id or self._wanted_model
-            self._loading = asyncio.create_task(self._load())
-            self._tasks.add(self._loading)
-            self._loading.add_done_callback(self._tasks.discard)
+            self._loading = self._loads.start(self._load())
         loading, listener = self._loading, object()
         if progress:
             self._listeners[listener] = progress
@@ -186,20 +185,14 @@ class Loaded:
                 model_id = self._wanted_model
                 self.known_models = await backend.load(self.settings, model_id, self._tell)
         except TimeoutError:
-            self._close_soon(backend)
+            self._closing.start(backend.close())
             seconds = self._limits.load_seconds
             raise Timeout(f"`{self.spec.name}` did not load within {seconds:g} s.") from None
         except BaseException:
             self._wanted_model = None
-            self._close_soon(backend)
+            self._closing.start(backend.close())  # who waits for the load need not wait for it
             raise
         return backend
-
-    def _close_soon(self, backend: Backend) -> None:
-        """Whoever waits for the load need not wait for this."""
-        task = asyncio.create_task(backend.close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
 
     def _tell(self, phase: str, fraction: float, message: str) -> None:
         for listener in list(self._listeners.values()):
@@ -248,10 +241,9 @@ class Loaded:
     async def close(self) -> None:
         if self._idle_timer:
             self._idle_timer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*self._closing, *(backend.close() for backend in self._backends))
+        self._loads.cancel()
+        await self._loads.over()
+        await asyncio.gather(self._closing.over(), *(each.close() for each in self._backends))
 
     def status(self) -> dict[str, Any]:
         backend = self.backend
@@ -286,7 +278,7 @@ class Loads:
         self._redactor = redactor
         self._waiting = Waiting(limits.max_waiting)
         self._things: dict[tuple[str, str], Loaded] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing = Tasks()
 
     def obtain(self, spec: ProviderSpec, settings: Mapping[str, Any]) -> Loaded:
         """
@@ -316,9 +308,7 @@ class Loads:
     def _free(self, loaded: Loaded) -> None:
         self._things = {key: each for key, each in self._things.items() if each is not loaded}
         self._redactor.forget(loaded.spec.secrets_of(loaded.settings))
-        task = asyncio.create_task(loaded.close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        self._closing.start(loaded.close())
 
     def give_up(self) -> None:
         """End every load that is under way."""
@@ -328,7 +318,7 @@ class Loads:
     async def close(self) -> None:
         things = list(self._things.values())
         self._things.clear()
-        await asyncio.gather(*self._closing, *(each.close() for each in things))
+        await asyncio.gather(self._closing.over(), *(each.close() for each in things))
 
     @property
     def waiting(self) -> int:

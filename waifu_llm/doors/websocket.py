@@ -26,8 +26,10 @@ from waifu_llm.doors.lobby import CountedConnection, Lobby
 from waifu_llm.doors.trust import Gate, Refused, Verdict, Visitor, is_loopback_name
 from waifu_llm.engine import Engine
 from waifu_llm.errors import Forbidden, InvalidMessage, Unavailable, Unexpected, WaifuError
-from waifu_llm.guest import Asked, Guest
+from waifu_llm.guest import Guest
+from waifu_llm.holdings import Asked
 from waifu_llm.protocol import About, Malformed
+from waifu_llm.tasks import Tasks
 from waifu_llm.version import __version__
 
 HANDSHAKE_SECONDS = 5.0
@@ -167,7 +169,7 @@ class Conversation:
         self._may_close = may_close
         self._close_module = close_module
         self._dialect = Dialect()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._answers = Tasks()
 
     def take(self, data: bytes) -> None:
         """One message. Returns at once, and raises nothing."""
@@ -196,13 +198,11 @@ class Conversation:
 
     async def finish(self) -> None:
         """Until every request has its final, and all was sent or will never be."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._answers.over()
         await self._writer.drained()
 
     def leave(self) -> None:
-        for task in self._tasks:
-            task.cancel()
+        self._answers.cancel()
         self._engine.leave(self._guest)
 
     # What can be asked
@@ -228,13 +228,13 @@ class Conversation:
 
     def _get_models(self, asked: protocol.GetModels) -> None:
         async def find() -> dict[str, Any]:
-            return {"models": await self._guest.models(asked.provider_name)}
+            return {"models": await self._guest.holdings.models(asked.provider_name)}
 
         self._later(asked, find())
 
     def _load(self, asked: protocol.Load) -> None:
         self._writer.send(self._dialect.ack(asked))
-        loading = self._guest.load(_asked(asked), self._progress(asked))
+        loading = self._guest.holdings.load(_asked(asked), self._progress(asked))
 
         async def finish() -> dict[str, Any]:
             await asyncio.wait([loading])
@@ -252,7 +252,7 @@ class Conversation:
 
     def _unload(self, asked: protocol.Unload) -> None:
         try:
-            self._guest.unload(asked.provider_name)
+            self._guest.holdings.unload(asked.provider_name)
         except WaifuError as error:
             self._writer.send(self._dialect.refused(asked, error))
         else:
@@ -340,9 +340,7 @@ class Conversation:
                 message = self._dialect.refused(asked, _fault(exc))
             self._writer.send_now(message)
 
-        task = asyncio.create_task(answer())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._answers.start(answer())
 
     def _answer_malformed(self, error: WaifuError, about: About) -> None:
         """As the final of the request that it was to be, where that can be told."""

@@ -1,0 +1,55 @@
+"""A request as a provider should see it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from waifu_llm import names
+from waifu_llm.backend import Request
+from waifu_llm.conversation import Penalties
+from waifu_llm.errors import InvalidModel, Unsupported
+from waifu_llm.specs import Capability, ProviderSpec
+
+_MUCH_TEXT = 256 * 1024
+
+_USES: dict[Capability, Callable[[Request], bool]] = {
+    "images": lambda request: any(message.images for message in request.messages),
+    "tools": lambda request: bool(request.params.tools),
+    "response_format": lambda request: request.params.response_format is not None,
+    "top_p": lambda request: request.params.top_p is not None,
+    "seed": lambda request: request.params.seed is not None,
+    "presence_penalty": lambda request: _penalties(request).presence is not None,
+    "frequency_penalty": lambda request: _penalties(request).frequency is not None,
+    "repetition_penalty": lambda request: _penalties(request).repetition is not None,
+    "prompt": lambda request: request.prompt is not None,
+}
+
+
+def _penalties(request: Request) -> Penalties:
+    return request.params.penalties or Penalties()
+
+
+async def fitted(request: Request, spec: ProviderSpec) -> Request:
+    """As below; where there is much to look through, others are served meanwhile."""
+    much = sum(len(message.content or "") for message in request.messages) > _MUCH_TEXT
+    return await asyncio.to_thread(_fit, request, spec) if much else _fit(request, spec)
+
+
+def _fit(request: Request, spec: ProviderSpec) -> Request:
+    """The request as this provider should see it, or a refusal: nothing is dropped in silence."""
+    if not request.params.model_id:
+        raise InvalidModel(
+            "No model is named: send `params.model_id`, or ask a profile that names one."
+        )
+    for capability, uses in _USES.items():
+        if capability not in spec.capabilities and uses(request):
+            raise Unsupported(f"`{spec.name}` does not take `{capability}`.")
+    params = request.params
+    messages = names.apply(
+        request.messages,
+        params.names or "auto",
+        params.character_name,
+        has_field="names" in spec.capabilities,
+    )
+    return Request(messages, params, request.stream, request.prompt)

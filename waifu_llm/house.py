@@ -1,0 +1,61 @@
+"""What all guests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from waifu_llm.conversation import Params
+from waifu_llm.generation import Generation, Limits
+from waifu_llm.loads import Loads
+from waifu_llm.plugins import Catalogue
+from waifu_llm.specs import ProviderSpec
+from waifu_llm.stored import Stored
+
+
+class Waits(Struct, frozen=True):
+    """The longest waits where a request names none, in milliseconds."""
+
+    first_token_ms: int
+    local_first_token_ms: int
+    between_tokens_ms: int
+    answer_ms: int
+
+    def limits(self, spec: ProviderSpec, params: Params, stream: bool) -> Limits:
+        asked = params.timeout_ms
+        if not stream:
+            whole = (asked or self.answer_ms) / 1000
+            return Limits(whole, whole)
+        first = self.first_token_ms if spec.kind == "cloud" else self.local_first_token_ms
+        return Limits((asked or first) / 1000, (asked or self.between_tokens_ms) / 1000)
+
+
+class House(Struct):
+    """What all guests share."""
+
+    loads: Loads
+    catalogue: Callable[[], Catalogue]
+    stored: Stored
+    waits: Waits
+    sessions: dict[str, dict[Generation, None]]
+    generations: dict[Generation, None]
+    closing: bool = False
+
+    def register(self, generation: Generation) -> None:
+        self.generations[generation] = None
+        if generation.session:
+            self.sessions.setdefault(generation.session, {})[generation] = None
+
+    def forget(self, generation: Generation) -> None:
+        del self.generations[generation]
+        if generation.session:
+            others = self.sessions[generation.session]
+            del others[generation]
+            if not others:
+                del self.sessions[generation.session]
+
+    def names(self) -> list[str]:
+        """What can be loaded: the providers and the profiles."""
+        self.stored.look()
+        return sorted({*self.catalogue().specs, *self.stored.profiles})

@@ -1,0 +1,40 @@
+"""Tasks that somebody remembers: the loop alone would forget one that still runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from waifu_llm.errors import WaifuError
+
+T = TypeVar("T")
+log = logging.getLogger("waifu_llm.tasks")
+
+
+class Tasks:
+    """Those that run for one owner. What goes wrong in them, and is no answer, is logged."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def cancel(self) -> None:
+        for task in self._running:
+            task.cancel()
+
+    async def over(self) -> None:
+        """Until those that run now have ended, however they do."""
+        if self._running:
+            await asyncio.wait(self._running)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (exc := task.exception()) and not isinstance(exc, WaifuError):
+            log.error("a fault of the module", exc_info=exc)
