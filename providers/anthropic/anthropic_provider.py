@@ -7,7 +7,6 @@ its typed events would be most of all work.
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 
 import aiohttp
 import anthropic
@@ -16,7 +15,7 @@ from anthropic import AsyncAnthropic, AsyncStream, DefaultAioHttpClient
 from anthropic_errors import as_provider_error
 from anthropic_events import EventReader, MessageReader
 from anthropic_request import body_of
-from waifu_http import broken_connection, timed_out
+from waifu_http import broken_connection, byte_reader, timed_out
 from waifu_provider import Provider
 
 try:
@@ -54,7 +53,7 @@ class Anthropic(Provider):
     async def generate(self, request):
         response = await self._post(body_of(request, self._models.get(request.model_id)))
         reader = EventReader() if request.stream else MessageReader()
-        read = _read_of(response)
+        read = byte_reader(response)
         try:
             while data := await read():
                 for piece in reader.feed(data):
@@ -110,11 +109,3 @@ class Anthropic(Provider):
             if timed_out(exc):
                 raise
         return await self._client.post(_PATH, body=body, **raw)
-
-
-def _read_of(response):
-    """What waits for the next bytes. The layers between aiohttp's reader and its httpx response
-    would cost a tenth of all our work; they are private, but the lock holds them as they are."""
-    if "content-encoding" in response.headers:
-        return partial(anext, response.aiter_bytes(), b"")
-    return response.stream._stream._aiohttp_response.content.readany

@@ -8,7 +8,6 @@ only counts tokens or moves data sets, and pulls in tens of megabytes; the lock 
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 
 import aiohttp
 import httpx
@@ -18,7 +17,7 @@ from cohere_errors import of_refusal
 from cohere_events import EventReader, MessageReader
 from cohere_request import body_of
 from httpx_aiohttp import HttpxAiohttpClient
-from waifu_http import broken_connection, no_connection, timed_out
+from waifu_http import broken_connection, byte_reader, no_connection, timed_out
 from waifu_provider import Embeddings, Provider
 
 try:
@@ -55,7 +54,7 @@ class Cohere(Provider):
         body = body_of(request, thinks=request.model_id in self._thinkers)
         reader = EventReader() if request.stream else MessageReader()
         opened, response = await self._open(body)
-        read = _read_of(response)
+        read = byte_reader(response)
         try:
             while data := await read():
                 for piece in reader.feed(data):
@@ -128,11 +127,3 @@ async def _told(asked):
         raise of_refusal(exc.status_code, exc.headers, exc.body) from None
     except httpx.TransportError as exc:
         raise no_connection(exc) from None
-
-
-def _read_of(response):
-    """What waits for the next bytes. The layers between aiohttp's reader and its httpx response
-    would cost a tenth of all our work; they are private, but the lock holds them as they are."""
-    if "content-encoding" in response.headers:
-        return partial(anext, response.aiter_bytes(), b"")
-    return response.stream._stream._aiohttp_response.content.readany

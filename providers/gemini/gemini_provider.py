@@ -8,7 +8,6 @@ part them are the lowest that still do keys and errors, and the lock holds them 
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from urllib.parse import quote
 
 import aiohttp
@@ -20,7 +19,7 @@ from gemini_request import body_of
 from google import genai
 from google.genai.errors import APIError
 from httpx_aiohttp.httpx2 import Httpx2AiohttpClient
-from waifu_http import broken_connection, no_connection, timed_out
+from waifu_http import broken_connection, byte_reader, no_connection, timed_out
 from waifu_provider import Embeddings, Provider
 
 try:
@@ -58,7 +57,7 @@ class Gemini(Provider):
     async def generate(self, request):
         response = await self._ask(request)
         reader = Reader() if request.stream else WholeReader()
-        read = _read_of(response)
+        read = byte_reader(response)
         try:
             while data := await read():
                 for piece in reader.feed(data):
@@ -154,11 +153,3 @@ def _path(model):
 def _is_about_thinking(error):
     words = (error.message or "").lower()
     return error.code == 400 and ("thinking" in words or "budget" in words)
-
-
-def _read_of(response):
-    """What waits for the next bytes. The layers between aiohttp's reader and its httpx response
-    would cost a tenth of all our work; they are private, but the lock holds them as they are."""
-    if "content-encoding" in response.headers:
-        return partial(anext, response.aiter_bytes(), b"")
-    return response.stream._stream._aiohttp_response.content.readany

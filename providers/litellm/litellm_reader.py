@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from openai_errors import of_cut_stream
 from openai_events import Reader
+from waifu_http import cut_stream
 from waifu_provider import Reasoning
 
 
@@ -18,7 +18,7 @@ class LiteLLMReader(Reader):
 
     def end(self):
         if self._reason is None:
-            raise of_cut_stream()
+            raise cut_stream()
         return super().end()
 
     def _pieces_of(self, choice):

@@ -9,7 +9,6 @@ holds it as it is.
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 
 import aiohttp
 import httpx2
@@ -21,7 +20,7 @@ from mistral_request import body_of
 from mistralai.client import Mistral as Sdk
 from mistralai.client.errors import MistralError
 from mistralai.client.utils import SerializedRequestBody
-from waifu_http import broken_connection, no_connection, timed_out
+from waifu_http import broken_connection, byte_reader, no_connection, timed_out
 from waifu_provider import Embeddings, Provider
 
 try:
@@ -56,7 +55,7 @@ class Mistral(Provider):
         thinks = request.model_id in self._thinkers
         response = await self._post(body_of(request, thinks=thinks))
         reader = EventReader() if request.stream else CompletionReader()
-        read = _read_of(response)
+        read = byte_reader(response)
         try:
             while data := await read():
                 for piece in reader.feed(data):
@@ -144,11 +143,3 @@ async def _text_of(response):
         return (await response.aread()).decode("utf-8", "replace")
     finally:
         await response.aclose()
-
-
-def _read_of(response):
-    """What waits for the next bytes. The layers between aiohttp's reader and its httpx response
-    would cost a tenth of all our work; they are private, but the lock holds them as they are."""
-    if "content-encoding" in response.headers:
-        return partial(anext, response.aiter_bytes(), b"")
-    return response.stream._stream._aiohttp_response.content.readany

@@ -6,7 +6,7 @@ from typing import Optional
 
 import msgspec
 from msgspec import Struct
-from openai_errors import of_nonsense
+from waifu_http import nonsense
 from waifu_provider import ProviderError
 
 _CONTEXTS = {1: 4096, 2: 8192, 3: 8192}
@@ -38,7 +38,7 @@ def account_in(data):
     try:
         found = msgspec.json.decode(data, type=Subscription)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise of_nonsense(exc, data) from None
+        raise nonsense(exc, data) from None
     if not found.active:
         raise ProviderError(
             "QUOTA_EXCEEDED",

@@ -8,7 +8,8 @@ from typing import Optional
 import msgspec
 from msgspec import Struct
 from novelai_text import speakers_in, tokens_in
-from openai_errors import of_cut_stream, of_event, of_nonsense
+from openai_errors import of_event
+from waifu_http import cut_stream, nonsense
 from waifu_provider import Finish
 
 _END_OF_SCENE = "***"
@@ -101,7 +102,7 @@ class Continuation:
         if not self.complete:
             yield from self._said(self._rest)
         if not self._tokens:
-            raise of_cut_stream()
+            raise cut_stream()
         yield self._turn.rest()
         is_cut = self._tokens >= self._length and not self._turn.over
         yield Finish("length" if is_cut else "stop", self._input_tokens, self._tokens)
@@ -120,7 +121,7 @@ def _read(data):
     try:
         event = _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise of_nonsense(exc, data) from None
+        raise nonsense(exc, data) from None
     if event.token is None and (wrong := event.error or event.message):
         raise of_event(msgspec.json.encode({"message": wrong, "code": event.statusCode}))
     return event

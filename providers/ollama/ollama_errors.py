@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from email.utils import parsedate_to_datetime
 
 import httpx
+from waifu_http import code_of_status, wait_ms
 from waifu_provider import ProviderError
 
 _BY_WORDS = (
@@ -19,17 +18,6 @@ _BY_WORDS = (
     (r"invalid model name|file does not exist|model .*not found", "INVALID_MODEL"),
     (r"unauthorized", "AUTHORIZATION"),
 )
-_BY_STATUS = {
-    400: "INVALID_PROMPT",
-    401: "AUTHORIZATION",
-    402: "QUOTA_EXCEEDED",
-    403: "AUTHORIZATION",
-    404: "INVALID_MODEL",
-    408: "TIMEOUT",
-    413: "CONTEXT_TOO_LONG",
-    422: "INVALID_PROMPT",
-    429: "RATE_LIMITED",
-}
 _ADVICE = {
     "AUTHORIZATION": " Sign in with `ollama signin`, or give a key that is valid.",
     "OUT_OF_MEMORY": " Take a smaller model, or a smaller `num_ctx`.",
@@ -40,11 +28,11 @@ _SHOWN = 200
 def of_refusal(response, model_id):
     """An answer, read to its end, that is none."""
     message = _message_of(response)
-    code = _code_of(message) or _BY_STATUS.get(response.status_code, "UNAVAILABLE")
+    code = _code_of(message) or code_of_status(response.status_code)
     if response.status_code == 404 and code == "INVALID_MODEL" and model_id:
         return no_model(model_id)
     advice = _ADVICE.get(code, "")
-    waits = _wait_ms(response.headers) if code == "RATE_LIMITED" else None
+    waits = wait_ms(response.headers) if code == "RATE_LIMITED" else None
     return ProviderError(code, f"Ollama refuses: {message.rstrip('.')}.{advice}", waits)
 
 
@@ -74,19 +62,6 @@ def of_connection(error, address):
     )
 
 
-def of_broken_connection(error):
-    return ProviderError("UNAVAILABLE", f"The connection broke in the middle: {error!r}.")
-
-
-def of_cut_stream():
-    return ProviderError("UNAVAILABLE", "Ollama ended the answer in the middle.")
-
-
-def of_nonsense(error, data):
-    shown = bytes(data[:_SHOWN]).decode("utf-8", "replace")
-    return ProviderError("UNEXPECTED", f"Ollama answered nonsense ({error}): {shown}")
-
-
 def _code_of(message):
     for words, code in _BY_WORDS:
         if re.search(words, message, re.I):
@@ -99,16 +74,3 @@ def _message_of(response):
         return str(json.loads(response.text)["error"])
     except (ValueError, TypeError, KeyError):
         return f"HTTP {response.status_code}: {response.text[:_SHOWN]}"
-
-
-def _wait_ms(headers):
-    """`Retry-After` is a number of seconds, or a date."""
-    text = headers.get("retry-after", "")
-    try:
-        return round(1000 * float(text))
-    except ValueError:
-        pass
-    try:
-        return max(0, round(1000 * (parsedate_to_datetime(text).timestamp() - time.time())))
-    except ValueError:
-        return None

@@ -9,7 +9,8 @@ from typing import Any, Dict, List, Optional
 
 import msgspec
 from msgspec import Struct
-from ollama_errors import of_cut_stream, of_line, of_nonsense
+from ollama_errors import of_line
+from waifu_http import cut_stream, nonsense
 from waifu_provider import Finish, Reasoning, ToolCall
 
 
@@ -86,7 +87,7 @@ class Answer:
 
     def end(self):
         if self._last is None:
-            raise of_cut_stream()
+            raise cut_stream()
         yield from self._tool_calls()
         reason = "length" if self._last.done_reason == "length" else "stop"
         reason = "tool_calls" if self._calls else reason
@@ -123,14 +124,14 @@ class Pulled:
 
     def end(self):
         if self._status != "success":
-            raise of_cut_stream()
+            raise cut_stream()
 
 
 def _read(data):
     try:
         line = _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise of_nonsense(exc, data) from None
+        raise nonsense(exc, data) from None
     if line.error is not None:
         raise of_line(line.error)
     return line

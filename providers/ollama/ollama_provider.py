@@ -13,9 +13,10 @@ import contextlib
 import httpx
 import msgspec
 from ollama import AsyncClient
-from ollama_errors import of_broken_connection, of_connection, of_nonsense, of_refusal
+from ollama_errors import of_connection, of_refusal
 from ollama_events import Answer, LineReader, Pulled
 from ollama_request import chat_body, prompt_body
+from waifu_http import broken_connection, nonsense
 from waifu_provider import Embeddings, Provider, ProviderError
 
 _CONNECT_SECONDS = 10.0
@@ -121,7 +122,7 @@ class Ollama(Provider):
         try:
             return msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-            raise of_nonsense(exc, data) from None
+            raise nonsense(exc, data) from None
 
     @contextlib.asynccontextmanager
     async def _answering(self, path, body=None):
@@ -133,7 +134,7 @@ class Ollama(Provider):
                 raise of_refusal(response, (body or {}).get("model"))
             yield response
         except httpx.HTTPError as exc:
-            raise of_broken_connection(exc) from None
+            raise broken_connection(exc) from None
         finally:
             await response.aclose()
 

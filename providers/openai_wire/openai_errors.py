@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import time
-from email.utils import parsedate_to_datetime
 
+import waifu_http
+from waifu_http import code_of_status
 from waifu_provider import ProviderError
 
 _BY_CODE = {
@@ -31,16 +30,7 @@ _BY_CODE = {
     "overloaded": "UNAVAILABLE",
 }
 _BY_STATUS = {
-    400: "INVALID_PROMPT",
-    401: "AUTHORIZATION",
-    402: "QUOTA_EXCEEDED",
-    403: "AUTHORIZATION",
-    404: "INVALID_MODEL",
-    408: "TIMEOUT",
-    413: "CONTEXT_TOO_LONG",
-    422: "INVALID_PROMPT",
     424: "UNAVAILABLE",
-    429: "RATE_LIMITED",
     498: "UNAVAILABLE",  # Groq has no room for it just now
     499: "UNAVAILABLE",  # Groq gave it up
 }
@@ -53,7 +43,7 @@ def of_refusal(error):
     status, told = error.status_code, told_by(error.body)
     message = _message_in(told) or f"HTTP {status}: {error.response.text[:_SHOWN]}"
     code = "CONTEXT_TOO_LONG" if status == 413 else code_told(told, message)
-    code = code or code_of_status(status) or "UNEXPECTED"
+    code = code or _BY_STATUS.get(status) or code_of_status(status)
     waits = wait_ms(error.response.headers) if code == "RATE_LIMITED" else None
     return ProviderError(code, message, waits)
 
@@ -74,23 +64,6 @@ def named_in(body):
     return f"{told.get('param') or ''} {_message_in(told)}"
 
 
-def of_no_connection(error):
-    if timed_out(error):
-        return ProviderError("TIMEOUT", "The server did not take the connection in time.")
-    return ProviderError("UNAVAILABLE", f"The server cannot be reached: {_root(error)}.")
-
-
-def timed_out(error):
-    """The SDK's own name for it covers refused connections as well."""
-    return isinstance(_root(error), (TimeoutError, asyncio.TimeoutError))
-
-
-def _root(error):
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
 def of_event(raw):
     """An `error` inside a stream or an answer, whatever its shape."""
     error = json.loads(bytes(raw))
@@ -100,22 +73,8 @@ def of_event(raw):
 def of_break(told):
     """What an event tells of its error."""
     message = _message_in(told) or str(told)
-    status = told.get("code") if isinstance(told.get("code"), int) else None
-    code = code_told(told, message) or code_of_status(status) or "UNAVAILABLE"
+    code = code_told(told, message) or _code_in(told) or "UNAVAILABLE"
     return ProviderError(code, f"The server broke off: {message}")
-
-
-def of_broken_connection(error):
-    return ProviderError("UNAVAILABLE", f"The connection broke in the middle: {error!r}.")
-
-
-def of_cut_stream():
-    return ProviderError("UNAVAILABLE", "The server ended the answer in the middle.")
-
-
-def of_nonsense(error, data):
-    shown = bytes(data[:_SHOWN]).decode("utf-8", "replace")
-    return ProviderError("UNEXPECTED", f"The server answered nonsense ({error}): {shown}")
 
 
 def code_told(told, message):
@@ -125,10 +84,10 @@ def code_told(told, message):
     return "CONTEXT_TOO_LONG" if _TOO_LONG.search(message) else None
 
 
-def code_of_status(status):
-    if status is not None and status >= 500:
-        return "UNAVAILABLE"
-    return _BY_STATUS.get(status)
+def _code_in(told):
+    """Some put a status there."""
+    status = told.get("code")
+    return code_of_status(status) if isinstance(status, int) else None
 
 
 def _message_in(told):
@@ -142,7 +101,7 @@ def wait_ms(headers):
         if "retry-after-ms" in headers:
             return round(float(headers["retry-after-ms"]))
         if "retry-after" in headers:
-            return round(1000 * _seconds(headers["retry-after"]))
+            return waifu_http.wait_ms(headers)
         resets = [_duration(each) for each in _resets(headers)]
         return round(1000 * max(resets)) if resets else None
     except ValueError:
@@ -155,14 +114,6 @@ def _resets(headers):
     reached = [name for name in limits if headers.get(f"x-ratelimit-remaining-{name}") == "0"]
     resets = (headers.get(f"x-ratelimit-reset-{name}") for name in reached or limits)
     return [each for each in resets if each]
-
-
-def _seconds(text):
-    """A number, or a date."""
-    try:
-        return float(text)
-    except ValueError:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
 
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}

@@ -6,7 +6,8 @@ from typing import Dict, List, Optional
 
 import msgspec
 from msgspec import Struct
-from openai_errors import of_cut_stream, of_event, of_nonsense
+from openai_errors import of_event
+from waifu_http import cut_stream, nonsense
 from waifu_provider import Finish, ProviderError, Reasoning, ToolCall
 
 _REASONS = {
@@ -92,7 +93,7 @@ class Reader:
         try:
             event = self.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-            raise of_nonsense(exc, data) from None
+            raise nonsense(exc, data) from None
         if event.error and bytes(event.error) not in _NO_ERROR:
             raise of_event(event.error)
         return event
@@ -142,7 +143,7 @@ class EventReader(Reader):
 
     def end(self):
         if not self.complete and self._reason is None:
-            raise of_cut_stream()
+            raise cut_stream()
         return super().end()
 
     def _take(self, event, pieces, text):

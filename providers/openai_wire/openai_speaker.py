@@ -17,16 +17,10 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 from openai_dialect import Dialect, Habits
-from openai_errors import (
-    named_in,
-    of_broken_connection,
-    of_no_connection,
-    of_nonsense,
-    of_refusal,
-    timed_out,
-)
+from openai_errors import named_in, of_refusal
 from openai_events import CompletionReader, EventReader, Usage
 from openai_request import body_of
+from waifu_http import broken_connection, byte_reader, no_connection, nonsense, timed_out
 from waifu_provider import Embeddings, Provider, ProviderError
 
 try:
@@ -97,7 +91,7 @@ class Speaker(Provider):
     async def generate(self, request):
         response = await self._ask(request)
         reader = self.reader_for(request)
-        read = _read_of(response)
+        read = byte_reader(response)
         try:
             while data := await read():
                 for piece in reader.feed(data):
@@ -107,7 +101,7 @@ class Speaker(Provider):
             for piece in reader.end():
                 yield piece
         except (self.http.HTTPError, aiohttp.ClientError) as exc:
-            raise of_broken_connection(exc) from None
+            raise broken_connection(exc) from None
         finally:
             await response.aclose()
 
@@ -122,7 +116,7 @@ class Speaker(Provider):
         try:
             made = _decoded(await response.aread(), Vectors)
         except (self.http.HTTPError, aiohttp.ClientError) as exc:
-            raise of_broken_connection(exc) from None
+            raise broken_connection(exc) from None
         finally:
             await response.aclose()
         made.data.sort(key=lambda vector: vector.index)
@@ -191,7 +185,7 @@ class Speaker(Provider):
         except self.sdk.APIStatusError as exc:
             raise of_refusal(exc) from None
         except self.sdk.APIConnectionError as exc:
-            raise of_no_connection(exc) from None
+            raise no_connection(exc) from None
         except self.sdk.APIError as exc:
             raise ProviderError("UNEXPECTED", exc.message) from None
 
@@ -200,12 +194,4 @@ def _decoded(data, kind):
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise of_nonsense(exc, data) from None
-
-
-def _read_of(response):
-    """What waits for the next bytes. The layers between aiohttp's reader and its httpx response
-    would cost a tenth of all our work; they are private, but the locks hold them as they are."""
-    if "content-encoding" in response.headers:
-        return partial(anext, response.aiter_bytes(), b"")
-    return response.stream._stream._aiohttp_response.content.readany
+        raise nonsense(exc, data) from None
