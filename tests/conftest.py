@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from support import Module, Wire
 from websockets.asyncio.client import connect
 
+from services.installing import Missing
+from services.postgres import Postgres
+from services.rabbitmq import RabbitMQ
+from services.redis import Redis
+from services.server import Server
 from waifu_llm.environments import Environments
 from waifu_llm.paths import bundled_providers
 from waifu_llm.plugins import discover
 from waifu_llm.specs import ProviderSpec
+
+Running = TypeVar("Running", bound=Server)
 
 HERE = Path(__file__).parent
 
@@ -53,6 +63,34 @@ def install_local(home: Path) -> Callable[[str], None]:
         asyncio.run(environments.ensure(catalogue.find(name), lambda *_: None))
 
     return install
+
+
+def _served(kind: type[Running]) -> Iterator[Running]:
+    """A real server, for all tests. Its folder is open for the user that it may have to run as."""
+    folder = Path(tempfile.mkdtemp(prefix=f"waifu-{kind.__name__.lower()}-"))
+    folder.chmod(0o755)
+    try:
+        server = kind(folder / "server")
+    except Missing as missing:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(missing))
+    yield server
+    server.close()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    yield from _served(Postgres)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMQ]:
+    yield from _served(RabbitMQ)
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Redis]:
+    yield from _served(Redis)
 
 
 @pytest.fixture(scope="session")
