@@ -226,7 +226,7 @@ class TestGate:
     @pytest.mark.parametrize("value", ["Bearer secret-token", "bearer  secret-token "])
     def test_with_the_token_anyone_is_let_in(self, value: str) -> None:
         visitor = visit("192.168.1.5", authorization=value)
-        assert gate().authorize(visitor) is Verdict.LET_IN
+        assert gate().authorize(visitor) is Verdict.HAS_TOKEN
 
     @pytest.mark.parametrize("value", ["secret-token", "Basic secret-token", "Bearer", "Bearer ж"])
     def test_another_word_is_not_the_token(self, value: str) -> None:

@@ -49,7 +49,7 @@ class Lobby:
     def vouch(self, connection: ServerConnection) -> None:
         """The token was right. Who brought it may have left meanwhile."""
         if known := self._verdicts.get(connection):
-            self._verdicts[connection] = (known[0], Verdict.LET_IN)
+            self._verdicts[connection] = (known[0], Verdict.HAS_TOKEN)
 
     def find(self, connection: ServerConnection) -> tuple[Visitor, Verdict] | None:
         """What is known of a connection; nothing, when it has left already."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -33,6 +34,15 @@ _HAVE_FINALS = (
 )
 
 
+@dataclass
+class Trust:
+    """What one client may do."""
+
+    has_token: bool
+    is_token: Callable[[str], bool]
+    may_close: bool
+
+
 class Conversation:
     """One client: what it says, done; what comes of it, answered."""
 
@@ -41,14 +51,14 @@ class Conversation:
         engine: Engine,
         writer: FrameWriter,
         config: Config,
-        may_close: bool,
+        trust: Trust,
         close_module: Callable[[], None],
     ) -> None:
         self._engine = engine
         self._guest: Guest = engine.enter()
         self._writer = writer
         self._config = config
-        self._may_close = may_close
+        self._trust = trust
         self._close_module = close_module
         self._dialect = Dialect()
         self._replies = Replies(writer, self._dialect)
@@ -102,6 +112,8 @@ class Conversation:
     # What can be asked
 
     def _hello(self, asked: protocol.Hello) -> None:
+        if asked.token and not self._trust.has_token:
+            self._trust.has_token = self._trust.is_token(asked.token)
         limits = {
             "max_message_bytes": self._config.max_message_bytes,
             "max_depth": protocol.MAX_DEPTH,
@@ -196,7 +208,7 @@ class Conversation:
         self._replies.done(asked, **self._engine.status())
 
     def _close(self, asked: protocol.Close) -> None:
-        if not self._may_close:
+        if not self._trust.may_close:
             error = Forbidden("Only a client on the module's own machine may close it.")
             self._replies.error(error, _about(asked))
             return

@@ -38,6 +38,7 @@ class Refused(Exception):
 class Verdict(Enum):
     """What a visitor may do."""
 
+    HAS_TOKEN = "has the token"
     LET_IN = "let in"
     NEEDS_TOKEN = "needs the token"
 
@@ -88,7 +89,7 @@ class Gate:
         if authorization := visitor.header("authorization"):
             if not self.is_token(_bearer(authorization), visitor.peer):
                 raise Refused(401, "This is not the token. It stands in the module's token file.")
-            return Verdict.LET_IN
+            return Verdict.HAS_TOKEN
         return Verdict.LET_IN if self._trusts(visitor) else Verdict.NEEDS_TOKEN
 
     def is_token(self, candidate: str, peer: str) -> bool:

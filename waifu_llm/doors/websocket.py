@@ -16,7 +16,7 @@ from websockets.http11 import Request, Response
 from waifu_llm.config import Config, ConfigError
 from waifu_llm.doors.frames import BEHIND, FrameWriter
 from waifu_llm.doors.lobby import CountedConnection, Lobby
-from waifu_llm.doors.messages import Conversation
+from waifu_llm.doors.messages import Conversation, Trust
 from waifu_llm.doors.trust import Gate, Refused, Verdict, Visitor, is_loopback_name
 from waifu_llm.engine import Engine
 
@@ -94,9 +94,12 @@ class WebSocketDoor:
             return
         visitor, verdict = known
         writer = FrameWriter(connection, self._config.stalled_seconds)
-        conversation = Conversation(
-            self._engine, writer, self._config, self._gate.may_close(visitor), self._close_module
+        trust = Trust(
+            has_token=verdict is Verdict.HAS_TOKEN,
+            is_token=partial(self._gate.is_token, peer=visitor.peer),
+            may_close=self._gate.may_close(visitor),
         )
+        conversation = Conversation(self._engine, writer, self._config, trust, self._close_module)
         self._conversations[conversation] = None
         try:
             if verdict is Verdict.NEEDS_TOKEN:
