@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import compiling
 import pytest
 from support import Module, Wire
 from websockets.asyncio.client import connect
@@ -22,12 +24,12 @@ from services.redis import Redis
 from services.server import Server
 from waifu_llm.environments import Environments
 from waifu_llm.paths import bundled_providers
-from waifu_llm.plugins import discover
 from waifu_llm.specs import ProviderSpec
 
 Running = TypeVar("Running", bound=Server)
 
 HERE = Path(__file__).parent
+COMPILING = pytest.StashKey[subprocess.Popen[bytes]]()
 
 
 @pytest.fixture(scope="session")
@@ -53,14 +55,35 @@ def openai_installed(home: Path) -> None:
     asyncio.run(environments.ensure(spec, lambda *_: None))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits for a compiler comes last."""
+    items.sort(key=_compiles)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """It takes minutes, in which the other tests run."""
+    if any(map(_compiles, session.items)) and not session.config.option.collectonly:
+        session.config.stash[COMPILING] = compiling.start()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if process := config.stash.get(COMPILING, None):
+        process.terminate()
+        process.wait()
+
+
+def _compiles(item: pytest.Item) -> bool:
+    return item.get_closest_marker("compiles") is not None
+
+
 @pytest.fixture(scope="session")
-def install_local(home: Path) -> Callable[[str], None]:
-    """Installs a provider of local models. What it compiles is kept in the checkout for later."""
-    environments = Environments(home / "provider_envs", HERE.parent / ".cache")
-    catalogue = discover(bundled_providers(), home / "none")
+def install_local(home: Path, pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Installs a provider of local models."""
 
     def install(name: str) -> None:
-        asyncio.run(environments.ensure(catalogue.find(name), lambda *_: None))
+        if name == "llamacpp":
+            pytestconfig.stash[COMPILING].wait()  # should it have failed, the next line says why
+        compiling.install(name, home)
 
     return install
 
