@@ -100,6 +100,11 @@ def test_a_key_that_is_named_and_not_there_is_not_replaced_by_another():
         load({}, KEY, key="work", **keys(default="default"))
 
 
+def test_a_key_that_is_missing_for_another_address_is_asked_for_with_that_address():
+    with pytest.raises(Authorization, match=r"keys set vendor work --base-url http://box`"):
+        load({"base_url": "http://box/v1"}, {}, key="work")
+
+
 def test_a_key_is_not_named_where_a_provider_takes_none():
     with pytest.raises(InvalidMessage, match="takes no key"):
         load(provider=spec(), key="work")

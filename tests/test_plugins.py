@@ -248,6 +248,11 @@ def test_an_unknown_provider_is_answered_with_the_known_ones(places):
         places.discover().find("x")
 
 
+def test_a_profile_that_names_a_profile_is_told_so(places):
+    with pytest.raises(InvalidProvider, match="`hilda` is a profile, where the name of a provider"):
+        places.discover().find("hilda", ["hilda"])
+
+
 def test_a_lock_of_the_operator_s_own_holds_for_whoever_brought_the_provider(places, tmp_path):
     for place, name in (
         (places.bundled, "one"),

@@ -101,6 +101,7 @@ def test_each_change_is_seen_by_the_next_look(paths: Paths, store: KeyStore) -> 
     [
         ("[profiles.hilda", "Cannot read"),
         ("profiles = 1", "one table for each profile"),
+        ("nosuch = 1", "there is no setting `nosuch`"),
         ("[profiles.hilda]", "`provider`"),
         ('[profiles.vendor]\nprovider = "vendor"', "`vendor` is named like a provider"),
     ],
@@ -120,6 +121,20 @@ def test_a_broken_file_changes_nothing_and_is_told_once(
     write(paths, HILDA + 'model = "mended"\n')
     assert found.look() > before
     assert found.profiles["hilda"].model == "mended"
+
+
+def test_keys_are_read_as_soon_as_nobody_else_can(
+    paths: Paths, store: KeyStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = opened(paths)
+    store.set("vendor", "default", HOME, "k")
+    paths.keys_file.chmod(0o644)
+    found.look()
+    assert "chmod 600" in caplog.text
+    assert found.keys == []
+    paths.keys_file.chmod(0o600)
+    found.look()
+    assert [each.key for each in found.keys] == ["k"]
 
 
 def test_a_broken_file_of_keys_changes_nothing(

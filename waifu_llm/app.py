@@ -73,6 +73,9 @@ class Module:
             log.warning("plugin %s cannot be used: %s", name, why)
         for name in self._config.providers.keys() - found.specs.keys():
             log.warning("settings are stored for the provider %s, and there is none", name)
+        for name, profile in self._stored.profiles.items():
+            if profile.provider not in found.specs:
+                log.warning("the profile %s is of %s, and there is none", name, profile.provider)
         return found
 
     def catalogue(self) -> Catalogue:

@@ -181,7 +181,9 @@ def read_tables(file: Path) -> Tables:
     Raises:
         ConfigError: As above.
     """
-    return _tables(_read(file), file)
+    written = _read(file)
+    _refuse_unknown(written, file)
+    return _tables(written, file)
 
 
 def _tables(written: Mapping[str, Any], file: Path) -> Tables:

@@ -86,9 +86,10 @@ def _stored_key(spec: ProviderSpec, values: Values, name: str | None, find: Find
     found = find(there, name or DEFAULT)
     if name and not found:
         where = f" for {there}" if there else ""
+        at = f" --base-url {there}" if _is_elsewhere(spec, values.get(ADDRESS)) else ""
         raise Authorization(
             f"`{spec.name}` has no stored key `{name}`{where}. "
-            f"Store it with `waifu-llm keys set {spec.name} {name}`."
+            f"Store it with `waifu-llm keys set {spec.name} {name}{at}`."
         )
     return {KEY: found} if found else {}
 
@@ -181,10 +182,16 @@ def _refuse_incomplete(spec: ProviderSpec, values: Values) -> None:
         raise InvalidMessage(f"`{spec.name}` needs the setting `{name}`: {declared.help}")
 
 
+def _is_elsewhere(spec: ProviderSpec, address: str | None) -> bool:
+    """Whether this is not where the provider asks by itself."""
+    home = spec.settings.get(ADDRESS, Setting()).default
+    return bool(address) and (home is None or origin(str(address)) != origin(str(home)))
+
+
 def _ask_for_key(spec: ProviderSpec, name: str, address: str | None) -> str:
-    declared, home = spec.settings[name], spec.settings.get(ADDRESS, Setting()).default
+    declared = spec.settings[name]
     store = f"`waifu-llm keys set {spec.name}`"
-    if address and (home is None or origin(address) != origin(str(home))):
+    if address and _is_elsewhere(spec, address):
         there = origin(address)
         return (
             f"`{spec.name}` needs a key for {there}: send `{name}` with this `load`, or store one "

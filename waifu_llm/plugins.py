@@ -83,7 +83,7 @@ class Catalogue:
         own = {name: folder / spec.installs_as for name, spec in self.specs.items()}
         self.specs = {name: each.with_own_lock(own[name]) for name, each in self.specs.items()}
 
-    def find(self, name: str, profiles: Iterable[str] = ()) -> ProviderSpec:
+    def find(self, name: str, profiles: Collection[str] = ()) -> ProviderSpec:
         """The provider of this name. What else can be asked for is told with those there are.
 
         Raises:
@@ -93,6 +93,8 @@ class Catalogue:
             return self.specs[name]
         if name in self.broken:
             raise InvalidProvider(f"The provider `{name}` cannot be used. {self.broken[name]}")
+        if name in profiles:
+            raise InvalidProvider(f"`{name}` is a profile, where the name of a provider is needed.")
         known = ", ".join(sorted([*self.specs, *profiles])) or "none"
         raise InvalidProvider(f"There is no provider `{name}`. Available: {known}.")
 
