@@ -6,6 +6,7 @@ import re
 from typing import Any, Iterator
 
 from llamacpp_errors import too_long
+from llamacpp_messages import grammar_schema
 from waifu_provider import Finish, ProviderError, Reasoning, Request, ToolCall
 
 _CODES = {
@@ -27,17 +28,25 @@ def body_of(request: Request) -> dict[str, Any]:
         "seed": request.seed,
         "max_tokens": request.max_output_length,
         "stop": request.stop_tokens,
-        "response_format": request.response_format,
         "tools": request.tools,
         "presence_penalty": penalties.get("presence"),
         "frequency_penalty": penalties.get("frequency"),
         "repeat_penalty": penalties.get("repetition"),
+        **_format(request),
         **(request.extra or {}),
         "stream": True,
         "stream_options": {"include_usage": True},
         "return_progress": True,
     }
     return {name: value for name, value in body.items() if value is not None}
+
+
+def _format(request: Request) -> dict[str, Any]:
+    """Where there are no messages it goes by another name."""
+    schema = grammar_schema(request.response_format)
+    if request.prompt is not None:
+        return {"json_schema": schema}
+    return {"response_format": request.response_format}
 
 
 class Events:

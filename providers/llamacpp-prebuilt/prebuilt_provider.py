@@ -8,6 +8,7 @@ from typing import Any, AsyncIterator, Callable
 
 from llamacpp_files import ModelFiles
 from llamacpp_messages import as_templates_take, plainer
+from llamacpp_template import see_that_it_knows_tools
 from prebuilt_events import Events, body_of, error_of, is_of_the_template
 from prebuilt_server import Server
 from waifu_provider import Embeddings, Provider, ProviderError, Request
@@ -35,6 +36,8 @@ class Prebuilt(Provider):
     async def generate(self, request: Request) -> AsyncIterator[Any]:
         body = body_of(request)
         server = await asyncio.to_thread(self._switch_to, request.model_id)
+        if request.tools:
+            see_that_it_knows_tools(server.template)
         if request.prompt is not None:
             attempts = [(server.complete, {**body, "prompt": request.prompt})]
         else:
@@ -119,8 +122,8 @@ async def _answer(ask: Callable[..., Any], body: dict[str, Any]) -> AsyncIterato
     def work() -> None:
         try:
             refusal = ask(body, take)
-        except Exception as exc:
-            refusal = {"error": {"message": repr(exc)}}
+        except Exception as exc:  # what it cannot make sense of
+            refusal = {"error": {"message": str(exc), "type": "invalid_request_error"}}
         tell(heard.put_nowait, refusal if isinstance(refusal, dict) else None)
 
     threading.Thread(target=work, name=_ASKING, daemon=True).start()

@@ -18,7 +18,7 @@ from typing import Any, Callable, Iterator
 
 import xllamacpp
 from llamacpp_errors import not_loaded
-from llamacpp_template import chosen_template
+from llamacpp_template import chosen_template, template_of
 
 EMBEDDED_TOKENS = 2048
 _BATCH, _BATCH_ON_CARD = 64, 512
@@ -34,6 +34,7 @@ class Server:
     def __init__(
         self, file: Path, settings: dict[str, Any], embeds: bool = False, mean: bool = False
     ) -> None:
+        self.template = chosen_template(settings.get("chat_template", "")) or template_of(file)
         self._folder = tempfile.mkdtemp(prefix="waifu-llm-")
         params = _params(file, settings)
         params.hostnames = [os.path.join(self._folder, "llama.sock")]

@@ -6,6 +6,8 @@ import json
 import re
 from typing import Any
 
+from waifu_provider import ProviderError
+
 Message = dict[str, Any]
 
 _MARKS = re.compile(
@@ -33,13 +35,16 @@ def plainer(messages: list[Message]) -> list[Message]:
     return turns
 
 
-def grammar_schema(response_format: dict[str, Any] | None) -> dict[str, Any] | None:
+def grammar_schema(response_format: Any) -> dict[str, Any] | None:
     """The JSON schema that an answer must follow, if it must follow one."""
     kind = (response_format or {}).get("type", "text")
     if kind == "text":
         return None
-    wanted = (response_format or {}).get("json_schema") or {}
-    return wanted.get("schema") or {"type": "object"}
+    if kind == "json_object":
+        return {"type": "object"}
+    if kind != "json_schema":
+        raise ProviderError("UNSUPPORTED", f"There is no `response_format` {kind} here.")
+    return response_format["json_schema"]["schema"]
 
 
 def arguments_of(call: dict[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 from llamacpp_errors import too_long
 from llamacpp_messages import as_templates_take, plainer
 from llamacpp_model import Model
-from llamacpp_template import chosen_template
+from llamacpp_template import chosen_template, see_that_it_knows_tools
 from waifu_provider import ProviderError, Request
 
 CHATML = (
@@ -47,9 +47,8 @@ class Prompts:
         return tokens
 
     def _text(self, request: Request) -> str:
-        if request.tools and "tools" not in self._template:
-            text = "The chat template of this model knows no tools. Ask one that was made for them."
-            raise ProviderError("UNSUPPORTED", text)
+        if request.tools:
+            see_that_it_knows_tools(self._template)
         messages = as_templates_take(request.messages)
         try:
             return self._filled(messages, request.tools)

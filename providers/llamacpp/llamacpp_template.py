@@ -1,10 +1,40 @@
-"""The setting `chat_template`. Shared with llamacpp-prebuilt. Standard library only."""
+"""Chat templates: a model's own, and the setting `chat_template`.
+
+Shared with llamacpp-prebuilt. Standard library only.
+"""
 
 from __future__ import annotations
 
+import mmap
+import struct
 from pathlib import Path
 
 from waifu_provider import ProviderError
+
+_NAME = b"tokenizer.chat_template"
+_KEY = struct.pack("<Q", len(_NAME)) + _NAME
+_HEADER_BYTES = 64 * 1024 * 1024
+
+
+def template_of(file: Path) -> str:
+    """The template that a GGUF file brings, "" where it brings none."""
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at = data.find(_KEY, 0, _HEADER_BYTES)
+        if at < 0:
+            return ""
+        at += len(_KEY) + 4  # the kind of value
+        (length,) = struct.unpack_from("<Q", data, at)
+        return data[at + 8 : at + 8 + length].decode("utf-8", "replace")
+
+
+def see_that_it_knows_tools(template: str) -> None:
+    """
+    Raises:
+        ProviderError: When it does not: the model would never hear of them.
+    """
+    if "tools" not in template:
+        text = "The chat template of this model knows no tools. Ask one that was made for them."
+        raise ProviderError("UNSUPPORTED", text)
 
 
 def chosen_template(chosen: str) -> str:

@@ -159,6 +159,26 @@ async def test_a_schema_is_followed(wire) -> None:
     assert final["response"].replace(" ", "").strip() == '{"mood":"happy"}'
 
 
+async def test_a_schema_is_followed_from_a_prompt_on(wire) -> None:
+    mood = {"type": "object", "properties": {"mood": {"enum": ["sad"]}}, "required": ["mood"]}
+    mood["additionalProperties"] = False
+    wanted = {"type": "json_schema", "json_schema": {"name": "mood", "schema": mood}}
+    message = ask("random", response_format=wanted)
+    del message["messages"]
+    final = await wire.final({**message, "prompt": "Once upon"})
+    assert final["response"].replace(" ", "").strip() == '{"mood":"sad"}'
+
+
+async def test_a_format_that_is_none_is_refused(wire) -> None:
+    final = await wire.final(ask(response_format={"type": "banana"}))
+    assert (final["error"], "banana" in final["message"]) == ("UNSUPPORTED", True)
+
+
+async def test_tools_are_refused_where_the_model_would_not_hear_of_them(wire) -> None:
+    final = await wire.final(ask("script", tools=[{"type": "function", "function": TOOL}]))
+    assert (final["error"], "knows no tools" in final["message"]) == ("UNSUPPORTED", True)
+
+
 async def test_a_tool_is_called_and_nothing_of_it_spoken(wire) -> None:
     final = await wire.final(ask("caller", tools=[{"type": "function", "function": TOOL}]))
     assert (final["response"], final["finish_reason"]) == ("", "tool_calls")
