@@ -36,6 +36,40 @@ def test_a_message_keeps_all_that_it_is_given():
     )
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": [{"type": "function"}]},
+        {"tools": [{"type": "function", "function": {"name": 1}}]},
+        {"tools": [{"type": "function", "function": {"name": "a", "parameters": []}}]},
+        {"response_format": {"type": "json_schema"}},
+        {"response_format": {"type": "json_schema", "json_schema": None}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}},
+    ],
+)
+def test_a_tool_and_a_format_have_what_their_type_needs(fields):
+    with pytest.raises(msgspec.ValidationError, match=r"needs `|is a JSON schema"):
+        params(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": [{"type": "web_search", "anything": 1}, {"name": "the vendor's own"}]},
+        {"response_format": {"type": "json_object"}},
+        {"response_format": {"type": "the vendor's own"}},
+        {"response_format": {}},
+    ],
+)
+def test_what_is_the_vendor_s_own_is_left_to_the_vendor(fields):
+    ((name, value),) = fields.items()
+    assert getattr(params(**fields), name) == value
+
+
+def test_a_count_of_nothing_is_told():
+    assert encoded(Usage()) == {"input_tokens": 0, "output_tokens": 0}
+
+
 def test_empty_content_is_content():
     assert message(content="").content == ""
 
@@ -137,7 +171,7 @@ def test_texts_lists_and_choices_are_bounded(fits, beyond):
 def test_what_was_not_given_is_not_passed_on():
     assert encoded(message()) == {"role": "user", "content": "hi"}
     assert encoded(params()) == {"model_id": "m"}
-    assert encoded(Penalties()) == encoded(Usage()) == {}
+    assert encoded(Penalties()) == {}
 
 
 def test_timing_tells_even_that_no_token_came():

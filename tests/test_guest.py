@@ -674,7 +674,7 @@ class TestRefusals:
         image = Message(role="user", content="hi", images=[Image(mime="image/png", data="aa==")])
         for refused in (
             ask(guest, OPEN, message=image, id="images"),
-            ask(guest, OPEN, tools=[{"type": "function"}], id="tools"),
+            ask(guest, OPEN, tools=[{"type": "web_search"}], id="tools"),
             ask(guest, OPEN, response_format={}, id="format"),
             ask(guest, OPEN, top_p=0.5, id="top_p"),
             ask(guest, OPEN, seed=1, id="seed"),

@@ -21,7 +21,7 @@ LAYERS = [
     ["version", "errors", "paths", "redaction", "gathered", "system"],
     ["conversation", "tasks"],
     ["protocol", "config", "backend", "names"],
-    ["specs", "keys"],
+    ["specs", "keys", "signatures"],
     ["hookspecs", "credentials", "profiles"],
     [
         "plugins",

@@ -66,6 +66,13 @@ def test_a_message_without_text_is_not_given_any():
     assert prefixed(Message("assistant", None, "DEV", tool_calls=calls)) == [None]
 
 
+@pytest.mark.parametrize("mode", ["auto", "prefix", "drop"])
+def test_the_result_of_a_tool_is_data_and_stays_as_it_is(mode):
+    message = Message("tool", '{"rain":true}', "weather", tool_call_id="1")
+    (shown,) = names.apply([message], mode, "Mia", has_field=False)
+    assert (shown.content, shown.name) == ('{"rain":true}', None)
+
+
 def test_what_else_a_message_has_stays_with_it():
     images = [Image("image/png", "aGk=")]
     message = Message("user", "see", "DEV", images)

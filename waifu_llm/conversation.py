@@ -79,8 +79,35 @@ class Params(Struct, frozen=True, omit_defaults=True, kw_only=True):
     timeout_ms: Annotated[int, Meta(ge=1, le=86_400_000)] | None = None
     names: NamesMode | None = None
 
+    def __post_init__(self) -> None:
+        for tool in self.tools or ():
+            _check_tool(tool)
+        if self.response_format:
+            _check_format(self.response_format)
 
-class Usage(Struct, frozen=True, omit_defaults=True):
+
+def _check_tool(tool: dict[str, Any]) -> None:
+    """One that is no function is the vendor's own, in words that only the vendor knows."""
+    if tool.get("type") != "function":
+        return
+    function = tool.get("function")
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise ValueError("A tool of the type `function` needs `function.name`")
+    if not isinstance(function.get("parameters", {}), dict):
+        raise ValueError("`function.parameters` of a tool is a JSON schema: an object")
+
+
+def _check_format(wanted: dict[str, Any]) -> None:
+    if wanted.get("type") != "json_schema":
+        return
+    described = wanted.get("json_schema")
+    if not isinstance(described, dict) or not isinstance(described.get("schema"), dict):
+        raise ValueError(
+            'A `response_format` of the type `json_schema` needs `json_schema`: {"name", "schema"}'
+        )
+
+
+class Usage(Struct, frozen=True):
     """Tokens as the provider counted them."""
 
     input_tokens: int = 0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from waifu_llm import names
+from waifu_llm import names, signatures
 from waifu_llm.backend import Request
 from waifu_llm.conversation import Penalties
-from waifu_llm.errors import InvalidModel, Unsupported
+from waifu_llm.errors import InvalidModel, InvalidPrompt, Unsupported
 from waifu_llm.specs import Capability, ProviderSpec
 
 _MUCH_TEXT = 256 * 1024
@@ -46,8 +46,10 @@ def _fit(request: Request, spec: ProviderSpec) -> Request:
         if capability not in spec.capabilities and uses(request):
             raise Unsupported(f"`{spec.name}` does not take `{capability}`.")
     params = request.params
+    if request.prompt is not None and params.tools:
+        raise InvalidPrompt("`tools` go with `messages`, not with a `prompt`.")
     messages = names.apply(
-        request.messages,
+        signatures.own(request.messages, spec.name),
         params.names or "auto",
         params.character_name,
         has_field="names" in spec.capabilities,

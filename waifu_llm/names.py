@@ -111,6 +111,8 @@ def _single_spaced(text: str) -> str:
 
 
 def _prefixed(message: Message, speakers: Speakers) -> Message:
+    if message.role == "tool":
+        return _named(message, None)  # data, of the call that it names
     name = speakers.name_of(message)
     if message.role == "assistant":
         name = name or speakers.character

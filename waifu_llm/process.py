@@ -19,7 +19,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from waifu_llm import system, wire
+from waifu_llm import signatures, system, wire
 from waifu_llm.backend import Embedded, Progress, Request, Settings, Sink
 from waifu_llm.child import Child, Patience
 from waifu_llm.errors import Overloaded, ProviderCrashed, Unavailable, Unexpected, WaifuError
@@ -207,7 +207,7 @@ class ProviderProcess(Child):
         if line.reasoning is not None:
             sink.reasoning(line.reasoning)
         elif line.done is not None:
-            sink.done(line.done)
+            sink.done(signatures.marked(line.done, self.spec.name))
         elif line.error is not None:
             sink.failed(self._clean(line.error.as_error()))
 

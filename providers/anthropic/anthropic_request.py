@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from waifu_messages import arguments_of, spoken, system_text
 from waifu_provider import ProviderError
 
 _USUAL_LENGTH = 8192
@@ -65,7 +66,7 @@ def _format(wanted):
         raise ProviderError(
             "UNSUPPORTED", "Anthropic takes a `response_format` only with a schema: `json_schema`."
         )
-    schema = wanted["json_schema"].get("schema", {})
+    schema = wanted["json_schema"]["schema"]
     return {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
 
 
@@ -81,7 +82,7 @@ def _tool(tool):
 
 def _conversation(messages):
     """Turns alternate here, and what the system says stands before them."""
-    system = [each["content"] for each in messages if each["role"] == "system" and each["content"]]
+    system = system_text(messages)
     turns = []
     for message in messages:
         if message["role"] == "system":
@@ -94,8 +95,8 @@ def _conversation(messages):
     for turn in turns:
         turn["content"].sort(key=lambda block: block["type"] != "tool_result")
     if not turns and system:
-        return [{"role": "user", "content": "\n\n".join(system)}], None
-    return turns, "\n\n".join(system)
+        return [{"role": "user", "content": system}], None
+    return spoken(turns), system
 
 
 def _blocks(message):
@@ -131,13 +132,4 @@ def _thoughts(message):
 
 
 def _call(call):
-    return {"type": "tool_use", "id": call["id"], "name": call["name"], "input": _object(call)}
-
-
-def _object(call):
-    try:
-        return json.loads(call["arguments"] or "{}")
-    except ValueError as exc:
-        raise ProviderError(
-            "INVALID_PROMPT", f"The arguments of the call {call['id']} are not JSON: {exc}."
-        ) from None
+    return {"type": "tool_use", "id": call["id"], "name": call["name"], "input": arguments_of(call)}

@@ -43,8 +43,9 @@ def _format(wanted):
         return None
     if kind not in ("json_schema", "json_object"):
         raise ProviderError("UNSUPPORTED", f"There is no `response_format` {kind} here.")
-    schema = wanted.get("json_schema", {}).get("schema")
-    return {"type": "json_object", **({"json_schema": schema} if schema else {})}
+    if kind == "json_object":
+        return {"type": "json_object"}
+    return {"type": "json_object", "json_schema": wanted["json_schema"]["schema"]}
 
 
 def _message(message):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from waifu_messages import arguments_of, spoken, system_text
 from waifu_provider import ProviderError
 
 _ROLES = {"user": "user", "tool": "user", "assistant": "model"}
@@ -47,7 +46,7 @@ def _format(wanted):
     json_type = {"responseMimeType": "application/json"}
     if kind == "json_object":
         return json_type
-    return {**json_type, "responseJsonSchema": wanted["json_schema"].get("schema")}
+    return {**json_type, "responseJsonSchema": wanted["json_schema"]["schema"]}
 
 
 def _tools(tools):
@@ -66,7 +65,7 @@ def _declaration(function):
 
 def _conversation(messages):
     """Turns alternate here, and what the system says stands before them."""
-    system = [each["content"] for each in messages if each["role"] == "system" and each["content"]]
+    system = system_text(messages)
     names = {call["id"]: call["name"] for each in messages for call in each.get("tool_calls") or []}
     turns = []
     for message in messages:
@@ -78,8 +77,8 @@ def _conversation(messages):
         elif parts:
             turns.append({"role": role, "parts": parts})
     if not turns and system:
-        return [{"role": "user", "parts": [{"text": "\n\n".join(system)}]}], None
-    return turns, "\n\n".join(system)
+        return [{"role": "user", "parts": [{"text": system}]}], None
+    return spoken(turns), system
 
 
 def _parts(message, names):
@@ -95,13 +94,8 @@ def _image(image):
 
 
 def _call(call):
-    try:
-        arguments = json.loads(call["arguments"] or "{}")
-    except ValueError as exc:
-        raise ProviderError(
-            "INVALID_PROMPT", f"The arguments of the call {call['id']} are not JSON: {exc}."
-        ) from None
-    part = {"functionCall": {"id": call["id"], "name": call["name"], "args": arguments}}
+    function = {"id": call["id"], "name": call["name"], "args": arguments_of(call)}
+    part = {"functionCall": function}
     if call.get("signature"):
         part["thoughtSignature"] = call["signature"]
     return part

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 
+from waifu_messages import system_text
+
 _HOTTEST = 1.5
 _ID = re.compile(r"[A-Za-z0-9]{9}")
 _THINKING = {"send": "high"}
@@ -34,7 +36,7 @@ def body_of(request, *, thinks):
 def _conversation(messages):
     """The system speaks once and first, and nobody twice in a row. The last word is the user's, or
     is to be continued."""
-    system = [each["content"] for each in messages if each["role"] == "system" and each["content"]]
+    system = system_text(messages)
     turns = []
     for message in messages:
         if message["role"] != "system":
@@ -42,8 +44,8 @@ def _conversation(messages):
     if turns and turns[-1]["role"] == "assistant" and "tool_calls" not in turns[-1]:
         turns[-1]["prefix"] = True
     if not turns:
-        return [{"role": "user", "content": "\n\n".join(system)}]
-    return [*([{"role": "system", "content": "\n\n".join(system)}] if system else []), *turns]
+        return [{"role": "user", "content": system}]
+    return [*([{"role": "system", "content": system}] if system else []), *turns]
 
 
 def _add(turns, turn):

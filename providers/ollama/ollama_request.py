@@ -70,12 +70,9 @@ def _format(wanted):
         return None
     if kind == "json_object":
         return "json"
-    try:
-        return wanted["json_schema"]["schema"]
-    except (KeyError, TypeError):
-        raise ProviderError(
-            "INVALID_PROMPT", "`response_format` should have a schema at `json_schema.schema`."
-        ) from None
+    if kind != "json_schema":
+        raise ProviderError("UNSUPPORTED", f"There is no `response_format` {kind} here.")
+    return wanted["json_schema"]["schema"]
 
 
 def _messages(messages):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from waifu_provider import ProviderError
+
 _NO_NAME = re.compile(r"[\s<|\\/>]+")
 _LONGEST_NAME = 64
 
@@ -31,6 +33,8 @@ def body_of(request, dialect, habits):
 
 def _said(request, dialect):
     if request.prompt is not None:
+        if request.response_format:
+            raise ProviderError("UNSUPPORTED", "`response_format` goes with `messages` here.")
         return {"prompt": request.prompt}
     messages = _joined(request.messages) if dialect.alternates else request.messages
     names = _Names()

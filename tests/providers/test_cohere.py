@@ -78,7 +78,7 @@ async def test_every_kind_of_message_is_sent_in_the_vendor_s_shape(wire, upstrea
     messages = [
         {"role": "system", "content": "Be kind."},
         {"role": "user", "content": "Look", "images": [{"mime": "image/png", "data": "aGk="}]},
-        {"role": "assistant", "tool_calls": [{**CALL, "signature": "I will greet."}]},
+        {"role": "assistant", "tool_calls": [{**CALL, "signature": "cohere:I will greet."}]},
         {"role": "tool", "tool_call_id": "c1", "content": "Waved."},
     ]
     await wire.final({**VENDOR.ask(), "messages": messages})
@@ -113,7 +113,7 @@ async def test_the_plan_that_led_to_a_call_comes_back_with_it(wire, stream) -> N
     final = await wire.final(VENDOR.ask(stream, **fake))
     first, second = final["tool_calls"]
     assert (final["finish_reason"], final["response"]) == ("tool_calls", "")
-    assert (first["signature"], second.get("signature")) == ("I will greet.", None)
+    assert (first["signature"], second.get("signature")) == ("cohere:I will greet.", None)
 
 
 @both

@@ -72,7 +72,8 @@ async def test_thoughts_go_back_with_the_calls_that_they_led_to(
     """Also those that are empty: without them it refuses the conversation."""
     calls = {"chunks": 0, "tool_calls": [CALL, {**CALL, "id": "c2"}], "reasoning": thought}
     first = await wire.final(ask(stream, THINKING, **calls, finish_reason="tool_calls"))
-    assert [each.get("signature") for each in first["tool_calls"]] == [thought, None]
+    signatures = [each.get("signature") for each in first["tool_calls"]]
+    assert signatures == [f"deepseek:{thought}", None]
     turns = [
         {"role": "user", "content": "Wave twice."},
         {"role": "assistant", "tool_calls": first["tool_calls"]},

@@ -99,11 +99,12 @@ async def test_a_temperature_of_nothing_is_one(wire, upstream) -> None:
 async def test_messages_alternate_and_what_the_system_says_stands_before_them(
     wire, upstream
 ) -> None:
+    signed = {**CALL, "signature": "gemini:c2ln"}
     messages = [
         {"role": "system", "content": "Be kind."},
         {"role": "user", "content": "Look", "images": [{"mime": "image/png", "data": "aGk="}]},
         {"role": "user", "content": "there"},
-        {"role": "assistant", "content": "Yes", "tool_calls": [{**CALL, "signature": "c2ln"}]},
+        {"role": "assistant", "content": "Yes", "tool_calls": [signed]},
         {"role": "tool", "tool_call_id": "c1", "content": "Waved."},
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Well?"},
@@ -176,8 +177,9 @@ async def test_each_call_comes_with_what_the_vendor_wants_to_see_again(wire, str
     final = await wire.final(VENDOR.ask(stream, chunks=0, tool_calls=calls))
     first, second = final["tool_calls"]
     assert final["finish_reason"] == "tool_calls"
-    assert (first["id"], first["signature"]) == ("c1", "c2lnbmF0dXJl-wave")
-    assert (second["id"].startswith("call_"), second["signature"]) == (True, "c2lnbmF0dXJl-bow")
+    assert (first["id"], first["signature"]) == ("c1", "gemini:c2lnbmF0dXJl-wave")
+    assert second["id"].startswith("call_")
+    assert second["signature"] == "gemini:c2lnbmF0dXJl-bow"
 
 
 @both

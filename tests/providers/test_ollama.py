@@ -156,7 +156,8 @@ async def test_what_was_not_asked_is_not_sent(wire, upstream) -> None:
 
 
 async def test_every_kind_of_message_is_sent_in_the_server_s_shape(wire, upstream) -> None:
-    call = {"id": "c1", "name": "wave", "arguments": '{"to":"all"}', "signature": "Hm, wave."}
+    call = {"id": "c1", "name": "wave", "arguments": '{"to":"all"}'}
+    call["signature"] = "ollama:Hm, wave."
     messages = [
         {"role": "system", "content": "Be kind."},
         {"role": "user", "content": "Look", "images": [{"mime": "image/png", "data": "aGk="}]},
@@ -187,9 +188,9 @@ async def test_a_schema_is_sent_as_the_format(wire, upstream) -> None:
     assert sent(upstream)["format"] == schema
 
 
-async def test_a_schema_that_is_none_is_told(wire) -> None:
-    final = await wire.final(ask(params={"response_format": {"type": "json_schema"}}))
-    assert (final["error"], "json_schema.schema" in final["message"]) == ("INVALID_PROMPT", True)
+async def test_a_format_that_it_does_not_have_is_refused(wire) -> None:
+    final = await wire.final(ask(params={"response_format": {"type": "banana"}}))
+    assert (final["error"], "banana" in final["message"]) == ("UNSUPPORTED", True)
 
 
 async def test_the_settings_go_with_every_request(installed, dial, upstream) -> None:
@@ -289,7 +290,7 @@ async def test_tool_calls_have_arguments_as_text_and_the_thought_before_them(wir
         "id": "c1",
         "name": "wave",
         "arguments": '{"to": "かな"}',
-        "signature": "Be polite.",
+        "signature": "ollama:Be polite.",
     }
     assert second.pop("id").startswith("call_")
     assert second == {"name": "bow", "arguments": "{}"}

@@ -94,6 +94,26 @@ async def test_tool_calls_are_put_together(vendor, wire, stream) -> None:
     assert (final["error"], final["response"], calls) == ("SUCCESS", " word", CALLS)
 
 
+async def test_what_another_vendor_signed_is_not_sent(vendor, wire, upstream) -> None:
+    call = {"id": "c1", "name": "wave", "arguments": "{}", "signature": "other:hidden thought"}
+    turns = [
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "Waved."},
+    ]
+    asked = vendor.ask()
+    final = await wire.final({**asked, "messages": [*asked["messages"], *turns]})
+    assert (final["error"], "hidden" in str(upstream.posted()[-1])) == ("SUCCESS", False)
+
+
+async def test_no_image_is_lost_in_a_system_message(vendor, wire, upstream) -> None:
+    image = {"mime": "image/png", "data": "aW1hZ2U="}
+    asked = vendor.ask()
+    system = {"role": "system", "content": "Look", "images": [image]}
+    final = await wire.final({**asked, "messages": [system, *asked["messages"]]})
+    was_sent = bool(upstream.posted()) and "aW1hZ2U=" in str(upstream.posted()[-1])
+    assert (final["error"] == "UNSUPPORTED") is not was_sent
+
+
 @both
 async def test_a_stop_token_ends_the_answer_and_the_connection(
     vendor, wire, upstream, stream

@@ -31,6 +31,7 @@ from typing import Callable
 
 import host_shadow
 import waifu_http  # noqa: F401  # so that providers can, for whom our folder is not on the path
+import waifu_messages  # noqa: F401  # the same
 from host_requests import Requests
 from host_stdio import LineWriter, claim, read_lines
 from waifu_provider import Provider
