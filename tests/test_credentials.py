@@ -122,6 +122,27 @@ def test_a_profile_comes_between_the_client_and_the_table():
         load({}, KEY, profile={"mood": "happy"})
 
 
+@pytest.mark.parametrize("place", ["asked", "stored", "environ", "profile"])
+def test_a_number_out_of_bounds_is_told_wherever_it_comes_from(place):
+    length = Setting("integer", env="LENGTH", default=512, least=256, most=1024, also=0)
+    name = "LENGTH" if place == "environ" else "length"
+
+    def loaded(value):
+        given = str(value) if place == "environ" else value
+        return load(**{place: {name: given}}, provider=spec(length=length))
+
+    assert [loaded(value)["length"] for value in (0, 256, 1024)] == [0, 256, 1024]
+    for value in (-1, 1, 255, 1025):
+        with pytest.raises(InvalidMessage, match="`length` should be 0, or from 256 to 1024"):
+            loaded(value)
+
+
+def test_a_setting_that_is_needed_is_told_with_its_bounds():
+    seats = Setting("integer", required=True, least=1, help="How many sit there.")
+    with pytest.raises(InvalidMessage, match=r"`seats` \(at least 1\): How many sit there"):
+        load(provider=spec(seats=seats))
+
+
 # Whose key goes where
 
 

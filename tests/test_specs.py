@@ -88,6 +88,44 @@ def test_what_is_wrong_is_told_with_the_file_and_the_place(folder, text, words):
     assert words in caught.value.message
 
 
+NUMBER = LEAST + '[settings.a]\ntype = "integer"\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("least = 1\ndefault = 0", "`a` has a default of another type, or out of bounds"),
+        ('default = "x"', "`a` has a default of another type"),
+        ("also = 0", "`a` has an `also`, and no bound"),
+        ('least = "x"', "`$.settings[...].least`"),
+    ],
+)
+def test_bounds_that_cannot_be_are_told(folder, line, words):
+    with pytest.raises(SpecError) as caught:
+        read(folder, NUMBER + line)
+    assert words in caught.value.message
+
+
+def test_only_numbers_have_bounds(folder):
+    with pytest.raises(SpecError, match="`a` has bounds, and is no number"):
+        read(folder, LEAST + "[settings.a]\nmost = 3")
+
+
+@pytest.mark.parametrize(
+    ("setting", "bounds", "within", "beyond"),
+    [
+        (Setting("integer"), "", [-9, 0, 9], []),
+        (Setting("integer", least=-1), "at least -1", [-1, 9], [-2]),
+        (Setting("number", most=0.5), "at most 0.5", [-9, 0.5], [0.6, float("nan")]),
+        (Setting("integer", least=2, most=4, also=0), "0, or from 2 to 4", [0, 2, 4], [1, 5, -1]),
+    ],
+)
+def test_bounds_are_kept_and_said(setting, bounds, within, beyond):
+    assert setting.bounds == bounds
+    assert [value for value in within if not setting.is_within(value)] == []
+    assert [value for value in beyond if setting.is_within(value)] == []
+
+
 def test_a_folder_without_a_declaration_is_told(folder):
     with pytest.raises(SpecError, match="Cannot read"):
         ProviderSpec.from_folder(folder)

@@ -45,7 +45,7 @@ def resolve(
     Raises:
         Authorization: When a key is needed and none may be used, or the one that was named is
             not there.
-        InvalidMessage, Unsupported: When a setting is unknown, or of the wrong type.
+        InvalidMessage, Unsupported: When a setting is unknown, of the wrong type or out of bounds.
     """
     wanted = {name: value for name, value in asked.items() if value not in (None, "")}
     if KEY not in spec.settings:
@@ -133,6 +133,8 @@ def _check(spec: ProviderSpec, wanted: Values) -> None:
         wrong_boolean = isinstance(value, bool) != (declared.type == "boolean")
         if wrong_boolean or not isinstance(value, _KINDS[declared.type]):
             raise InvalidMessage(f"Expected `{declared.type}`, in `settings.{name}`.")
+        if not declared.is_within(value):
+            raise InvalidMessage(f"`{name}` should be {declared.bounds}, and not {value}.")
 
 
 def _refuse_unknown(spec: ProviderSpec, named: Mapping[str, Any]) -> None:
@@ -179,7 +181,8 @@ def _refuse_incomplete(spec: ProviderSpec, values: Values) -> None:
             continue
         if declared.secret:
             raise Authorization(_ask_for_key(spec, name, values.get(ADDRESS)))
-        raise InvalidMessage(f"`{spec.name}` needs the setting `{name}`: {declared.help}")
+        bounds = f" ({declared.bounds})" if declared.bounds else ""
+        raise InvalidMessage(f"`{spec.name}` needs the setting `{name}`{bounds}: {declared.help}")
 
 
 def _is_elsewhere(spec: ProviderSpec, address: str | None) -> bool:

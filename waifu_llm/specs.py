@@ -53,11 +53,46 @@ class Setting(Struct, frozen=True, forbid_unknown_fields=True):
     env: str | None = None
     default: str | int | float | bool | None = None
     help: str = ""
+    least: int | float | None = None
+    most: int | float | None = None
+    also: int | float | None = None
+    """A number beyond these bounds that means something of its own, as 0 often does."""
 
     @property
     def default_fits(self) -> bool:
         kinds = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,)}
-        return self.default is None or type(self.default) in kinds[self.type]
+        if self.default is None:
+            return True
+        return type(self.default) in kinds[self.type] and self.is_within(self.default)
+
+    def is_within(self, value: Any) -> bool:
+        """Whether this value, of the right type, is within the bounds."""
+        if not self.bounds or value == self.also:
+            return True
+        above = self.least is None or value >= self.least
+        return above and (self.most is None or value <= self.most)
+
+    @property
+    def bounds(self) -> str:
+        """As it is said to people; "" where there are none."""
+        if self.least is None and self.most is None:
+            return ""
+        bounds = f"from {self.least} to {self.most}"
+        if self.most is None:
+            bounds = f"at least {self.least}"
+        elif self.least is None:
+            bounds = f"at most {self.most}"
+        return bounds if self.also is None else f"{self.also}, or {bounds}"
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with this declaration, to be said after its name."""
+        bounded = (self.least, self.most, self.also) != (None, None, None)
+        if bounded and self.type not in ("integer", "number"):
+            return "has bounds, and is no number"
+        if self.also is not None and (self.least, self.most) == (None, None):
+            return "has an `also`, and no bound that it would be beyond"
+        return "" if self.default_fits else "has a default of another type, or out of bounds"
 
 
 class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -121,8 +156,8 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 "`build` names what is built from source, and there is no `build.lock` beside it "
                 "that names the tools for that."
             )
-        wrong = [name for name, setting in self.settings.items() if not setting.default_fits]
-        return f"the default of `{wrong[0]}` is not of its type." if wrong else ""
+        wrong = [f"`{name}` {each.fault}." for name, each in self.settings.items() if each.fault]
+        return wrong[0] if wrong else ""
 
     @classmethod
     def declared(cls, folder: Path) -> ProviderSpec:
