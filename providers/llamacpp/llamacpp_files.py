@@ -37,20 +37,27 @@ class ModelFiles:
         return file
 
     def _by_name(self) -> dict[str, Path]:
-        """Where two have one name, the first place wins. Of a model in parts, the first part."""
+        """Of a model in parts, the first part.
+
+        Where two have one name, the first place wins, and in one place the file that lies higher;
+        the other is called with its folder: `sub/tiny`. `waifu-llm models` calls them the same.
+        """
         found: dict[str, Path] = {}
-        for file in self._files():
+        for place, file in self._files():
             is_model = not _LATER_PART.search(file.stem) and not file.stem.startswith("mmproj")
-            if is_model:
-                found.setdefault(file.stem, file)
+            if is_model and not file.is_dir():
+                name = _with_folder(file, place) if file.stem in found else file.stem
+                found.setdefault(name, file)
         return found
 
-    def _files(self) -> Iterator[Path]:
+    def _files(self) -> Iterator[tuple[Path, Path]]:
+        """Each with the place that it was found in."""
         for place in self._places:
             if place.is_dir():
-                yield from sorted(place.rglob("*.gguf"))
+                for file in sorted(place.rglob("*.gguf"), key=_higher_first):
+                    yield place, file
             elif place.is_file():
-                yield place
+                yield place.parent, place
 
     def _missing(self, model_id: str) -> str:
         known = ", ".join(f"`{name}`" for name in self.names()) or "none"
@@ -60,7 +67,17 @@ class ModelFiles:
         )
 
 
+def _higher_first(file: Path) -> tuple[int, Path]:
+    return len(file.parts), file
+
+
+def _with_folder(file: Path, place: Path) -> str:
+    return file.relative_to(place).with_suffix("").as_posix()
+
+
 def _see_that_it_is_one(file: Path) -> None:
+    if file.exists() and not file.is_file():
+        raise ProviderError("INVALID_MODEL", f"{file} is no file.")  # a pipe would keep us waiting
     try:
         with file.open("rb") as opened:
             magic = opened.read(4)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import threading
+from pathlib import Path
 from typing import Any, Iterator
 
 from llamacpp_errors import too_long
@@ -27,7 +28,7 @@ class LlamaCpp(Provider):
         self._files = ModelFiles(settings)
         self._turn = threading.Lock()
         self._model: Model | None = None
-        self._name = ""
+        self._file: Path | None = None
 
     def models(self) -> list[str]:
         return self._files.names()
@@ -56,7 +57,7 @@ class LlamaCpp(Provider):
 
     def _switch_to(self, model_id: str, stop: threading.Event) -> Model:
         file = self._files.find(model_id)
-        if self._model and self._name == file.stem:
+        if self._model and self._file == file:
             self._model.stop = stop
             return self._model
         self._free()
@@ -66,7 +67,7 @@ class LlamaCpp(Provider):
         except BaseException:
             model.close()
             raise
-        self._model, self._name = model, file.stem
+        self._model, self._file = model, file
         return model
 
     def _told_of(self, name: str) -> Any:

@@ -6,6 +6,7 @@ many bytes each of the next answers is cut off.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import threading
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 
 class Hub:
@@ -24,7 +26,15 @@ class Hub:
         self.breaks: list[int] = []
         self.refuses = 0
         self.names_checksums = True
+        self.names_lengths = True
         self.ranges = True
+        self.tags = True
+        self.changed = ""
+        """When the files were changed last, as HTTP writes it; "" says nothing of it."""
+        self.login = ""
+        """NAME:PASSWORD that the store asks for."""
+        self.leads_to = ""
+        """Where the front sends people, in place of the store."""
         self.gate: threading.Event | None = None
         self._servers = [self._server(_Front), self._server(_Store)]
 
@@ -63,8 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
     def note(self) -> bytes | None:
         entry = {"at": self.where, "path": self.path, "range": self.headers.get("Range")}
         self.hub.asked.append({**entry, "key": self.headers.get("Authorization")})
-        name = self.path.rpartition("/")[2]
-        return self.hub.files.get(name)
+        name = self.path.partition("?")[0].rpartition("/")[2]
+        return self.hub.files.get(unquote(name))
 
     def refuse(self, status: int) -> None:
         self.send_response(status)
@@ -81,7 +91,8 @@ class _Front(_Handler):
             self.refuse(self.hub.refuses or 404)
             return
         self.send_response(302)
-        self.send_header("Location", f"{self.hub.store_url}/{self.path.rpartition('/')[2]}")
+        store = f"{self.hub.store_url}/{self.path.rpartition('/')[2]}"
+        self.send_header("Location", self.hub.leads_to or store)
         if self.hub.names_checksums:
             self.send_header("X-Linked-Etag", f'"{hashlib.sha256(data).hexdigest()}"')
         self.send_header("Content-Length", "0")
@@ -96,16 +107,24 @@ class _Store(_Handler):
         if data is None:
             self.refuse(404)
             return
+        if self.hub.login and self.headers.get("Authorization") != _basic(self.hub.login):
+            self.refuse(401)
+            return
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
-        begin = int(asked[1]) if asked and self.hub.ranges else 0
+        still_that = self.headers.get("If-Range") in (None, self.hub.changed)
+        begin = int(asked[1]) if asked and self.hub.ranges and still_that else 0
         if begin >= len(data):
             self.refuse(416)
             return
         self.send_response(206 if begin else 200)
         if begin:
             self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
-        self.send_header("ETag", f'"{hashlib.md5(data).hexdigest()}"')
-        self.send_header("Content-Length", str(len(data) - begin))
+        if self.hub.tags:
+            self.send_header("ETag", f'"{hashlib.md5(data).hexdigest()}"')
+        if self.hub.changed and not begin:  # a part that was asked for by a date need not repeat it
+            self.send_header("Last-Modified", self.hub.changed)
+        if self.hub.names_lengths:
+            self.send_header("Content-Length", str(len(data) - begin))
         self.end_headers()
         self._send(data[begin:])
 
@@ -115,6 +134,10 @@ class _Store(_Handler):
         if self.hub.gate:
             self.hub.gate.wait(30)
         self.close_connection = True
+
+
+def _basic(login: str) -> str:
+    return f"Basic {base64.b64encode(login.encode()).decode()}"
 
 
 @contextmanager

@@ -289,6 +289,44 @@ async def test_a_prompt_that_is_too_long_is_refused_with_its_length(wire, provid
     assert "there is room for 512" in final["message"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("context_length", 1),
+        ("context_length", 255),
+        ("context_length", -5),
+        ("context_length", 2**31),
+        ("threads", -3),
+        ("threads", 513),
+        ("batch", -1),
+        ("gpu_layers", -2),
+    ],
+)
+async def test_a_number_that_llama_cpp_cannot_take_is_refused_by_name(
+    wire, provider, name, value
+) -> None:
+    loaded = await load(wire, provider, **{name: value})
+    assert loaded["error"] == "INVALID_MESSAGE"
+    assert f"`{name}` should be " in loaded["message"]
+    assert (await wire.final(ask()))["response"] == SENTENCE
+
+
+async def test_the_least_that_may_be_asked_for_works(wire, provider) -> None:
+    await load(wire, provider, context_length=256, batch=2, threads=1, gpu_layers=0)
+    final = await wire.final(ask())
+    assert (final["error"], final["response"]) == ("SUCCESS", SENTENCE)
+
+
+async def test_two_models_with_one_name_are_two(wire, provider, models, tmp_path) -> None:
+    gguf_writer.write(tmp_path / "double.gguf", ["Upper", "."])
+    (tmp_path / "sub").mkdir()
+    gguf_writer.write(tmp_path / "sub" / "double.gguf", ["Lower", "."])
+    await load(wire, provider, more_models=str(tmp_path))
+    names = ("double", "sub/double", "double")
+    said = [(await wire.final(ask(name)))["response"] for name in names]
+    assert said == ["Upper.", "Lower.", "Upper."]
+
+
 async def test_images_are_refused(wire) -> None:
     picture = {"mime": "image/png", "data": "aGk="}
     message = {"role": "user", "content": "Look", "images": [picture]}

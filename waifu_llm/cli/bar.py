@@ -8,7 +8,7 @@ from types import TracebackType
 
 import click
 
-from waifu_llm.cli.terminal import harmless
+from waifu_llm.cli.terminal import one_line
 
 _WIDTH = 24
 
@@ -34,7 +34,7 @@ class Bar:
         self.clear()
 
     def __call__(self, phase: str, fraction: float, message: str) -> None:
-        text = harmless(message).replace("\n", " ")
+        text = one_line(message)
         if self._at_terminal:
             self._draw(fraction, text)
         elif phase != self._phase:

@@ -12,6 +12,7 @@ import sys
 import click
 
 from waifu_llm.cli.advice import advised, program
+from waifu_llm.cli.terminal import harmless
 from waifu_llm.version import __version__
 
 FAILED, WRONG_USAGE, STOPPED = 1, 2, 130
@@ -115,5 +116,5 @@ def _complain(error: object, status: int) -> None:
     if "--json" in sys.argv:
         told = {"code": getattr(error, "code", "UNEXPECTED"), "message": str(error)}
         click.echo(json.dumps({"error": told}, indent=2))
-    click.echo(f"waifu-llm: {advised(str(error))}", err=True)
+    click.echo(f"waifu-llm: {harmless(advised(str(error)))}", err=True)
     sys.exit(status)

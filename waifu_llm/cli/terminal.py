@@ -47,6 +47,11 @@ def harmless(text: str) -> str:
     return "".join(each for each in text if each in "\n\t" or category(each) != "Cc")
 
 
+def one_line(text: object) -> str:
+    """What a file says of itself takes no line of its own."""
+    return harmless(str(text)).replace("\n", " ").replace("\t", " ")
+
+
 @contextmanager
 def on_ctrl_c(react: Callable[[], object]) -> Iterator[None]:
     """A handler, and no exception: that could fall between taking a piece and showing it."""
