@@ -10,6 +10,7 @@ from llamacpp_files import ModelFiles
 from llamacpp_messages import as_templates_take, plainer
 from llamacpp_template import see_that_it_knows_tools
 from prebuilt_events import Events, body_of, error_of, is_of_the_template
+from prebuilt_folders import remove_left_ones
 from prebuilt_server import Server
 from waifu_provider import Embeddings, Provider, ProviderError, Request
 
@@ -26,6 +27,7 @@ class Prebuilt(Provider):
         self._turn = threading.Lock()
         self._server: Server | None = None
         self._made_for: tuple[Any, ...] = ()
+        remove_left_ones()
 
     def models(self) -> list[str]:
         return self._files.names()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from typing import Any, Callable, Iterator
 import xllamacpp
 from llamacpp_errors import not_loaded
 from llamacpp_template import chosen_template, template_of
+from prebuilt_folders import SOCKET, new_folder, remove
 
 EMBEDDED_TOKENS = 2048
 _BATCH, _BATCH_ON_CARD = 64, 512
@@ -35,9 +35,9 @@ class Server:
         self, file: Path, settings: dict[str, Any], embeds: bool = False, mean: bool = False
     ) -> None:
         self.template = chosen_template(settings.get("chat_template", "")) or template_of(file)
-        self._folder = tempfile.mkdtemp(prefix="waifu-llm-")
         params = _params(file, settings)
-        params.hostnames = [os.path.join(self._folder, "llama.sock")]
+        self._folder = new_folder()
+        params.hostnames = [str(self._folder / SOCKET)]
         params.api_keys = [secrets.token_urlsafe(32)]
         if embeds:
             _make_it_embed(params, mean)
@@ -51,7 +51,7 @@ class Server:
     def close(self) -> None:
         """It ends when nobody holds it any more."""
         self._server = None
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove(self._folder)
 
     def chat(self, body: dict[str, Any], take: Take) -> Any:
         return self._server.handle_chat_completions(body, take)

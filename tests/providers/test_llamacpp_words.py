@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import os
+import shutil
+import socket
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from waifu_llm.models import Models
 from waifu_llm.paths import HOST, bundled_providers
 
 CALL = '<tool_call>{"name": "wave", "arguments": {"to": "all"}}</tool_call>'
@@ -17,7 +24,9 @@ CALL = '<tool_call>{"name": "wave", "arguments": {"to": "all"}}</tool_call>'
 @pytest.fixture(scope="module")
 def part() -> Iterator[Callable[[str], Any]]:
     """A file of the provider, as its own process would import it."""
-    folders, before = [str(HOST), str(bundled_providers() / "llamacpp")], set(sys.modules)
+    names = ("llamacpp", "llamacpp-prebuilt")
+    folders = [str(HOST), *(str(bundled_providers() / name) for name in names)]
+    before = set(sys.modules)
     sys.path[:0] = folders
     yield importlib.import_module
     sys.path[:] = [each for each in sys.path if each not in folders]
@@ -98,3 +107,126 @@ def test_of_a_model_in_parts_only_the_first_is_named(part, tmp_path) -> None:
         (tmp_path / f"{name}.gguf").write_bytes(b"GGUF")
     files = part("llamacpp_files").ModelFiles({"models_folder": str(tmp_path)})
     assert files.names() == ["big-00001-of-00002", "small"]
+
+
+def test_of_two_with_one_name_the_higher_one_bears_it_as_models_list_says(part, tmp_path) -> None:
+    for name in ("a/deep/tiny", "a/tiny", "tiny", "z/tiny", "z/other"):
+        file = tmp_path / f"{name}.gguf"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"GGUF")
+    files = part("llamacpp_files").ModelFiles({"models_folder": str(tmp_path)})
+    ours = Models(tmp_path).files()
+    assert {name: files.find(name) for name in files.names()} == ours
+    assert files.find("tiny") == tmp_path / "tiny.gguf"
+
+
+def test_the_first_place_wins_and_a_file_may_be_one(part, tmp_path) -> None:
+    for name in ("one/tiny", "two/tiny", "two/sub/tiny", "alone"):
+        file = tmp_path / f"{name}.gguf"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"GGUF")
+    more = f"{tmp_path / 'two'};{tmp_path / 'alone.gguf'};{tmp_path / 'none'}"
+    settings = {"models_folder": str(tmp_path / "one"), "more_models": more}
+    files = part("llamacpp_files").ModelFiles(settings)
+    assert files.names() == ["alone", "sub/tiny", "tiny"]
+    assert files.find("tiny") == tmp_path / "one/tiny.gguf"
+
+
+def test_a_folder_is_no_model(part, tmp_path) -> None:
+    (tmp_path / "dir.gguf").mkdir()
+    assert part("llamacpp_files").ModelFiles({"models_folder": str(tmp_path)}).names() == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes that are files")
+def test_a_pipe_keeps_nobody_waiting(part, tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe.gguf")
+    files = part("llamacpp_files").ModelFiles({"models_folder": str(tmp_path)})
+    with pytest.raises(part("waifu_provider").ProviderError, match="is no file"):
+        files.find("pipe")
+
+
+# Folders of socket files that killed processes left
+
+
+@pytest.fixture
+def folders(part, monkeypatch) -> Iterator[Any]:
+    """The provider's own, with a short temporary folder: the path of a socket may not be long."""
+    if not hasattr(socket, "AF_UNIX") or os.name == "nt":
+        pytest.skip("needs socket files")
+    module = part("prebuilt_folders")
+    temporary = Path(tempfile.mkdtemp(prefix="w-"))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    yield module
+    shutil.rmtree(temporary)
+
+
+def listening(folder: Path) -> socket.socket:
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(folder / "llama.sock"))
+    server.listen(1)
+    return server
+
+
+def made(folders: Any, age: float, *, bound: bool = False) -> Path:
+    """A folder of that age, of one that was killed before or after it bound its socket."""
+    folder: Path = folders.new_folder()
+    if bound:
+        listening(folder).close()
+    os.utime(folder, (time.time() - age,) * 2)
+    return folder
+
+
+def test_what_a_killed_process_left_is_removed(folders) -> None:
+    killed, never_bound = made(folders, 100, bound=True), made(folders, 4000)
+    folders.remove_left_ones()
+    assert (killed.exists(), never_bound.exists()) == (False, False)
+
+
+def test_one_that_is_served_stays_however_old(folders) -> None:
+    folder = folders.new_folder()
+    with listening(folder):
+        os.utime(folder, (0, 0))
+        folders.remove_left_ones()
+        assert (folder / "llama.sock").exists()
+
+
+def test_one_that_is_too_busy_to_answer_stays(folders) -> None:
+    folder = folders.new_folder()
+    waiting = [socket.socket(socket.AF_UNIX) for _ in range(8)]
+    with listening(folder):
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(str(folder / "llama.sock"))
+        os.utime(folder, (0, 0))
+        folders.remove_left_ones()
+        assert (folder / "llama.sock").exists()
+    for each in waiting:
+        each.close()
+
+
+def test_one_that_just_starts_stays(folders) -> None:
+    begun, bound = made(folders, 3000), made(folders, 10, bound=True)
+    folders.remove_left_ones()
+    assert (begun.exists(), bound.exists()) == (True, True)
+
+
+def test_what_is_not_ours_stays(folders) -> None:
+    temporary = Path(tempfile.gettempdir())
+    full = made(folders, 4000)
+    (full / "notes.txt").touch()
+    os.utime(full, (0, 0))
+    named = temporary / "waifu-llm-work"
+    named.mkdir()
+    os.utime(named, (0, 0))
+    linked = temporary / "waifu-llm-abcdefgh"
+    linked.symlink_to(named)
+    folders.remove_left_ones()
+    assert {full, named, linked} == set(temporary.iterdir())
+
+
+def test_that_of_another_user_stays(folders, monkeypatch) -> None:
+    theirs = made(folders, 4000)
+    mine = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: mine + 1)
+    folders.remove_left_ones()
+    assert theirs.exists()
