@@ -61,7 +61,7 @@ def _is_left(folder: Path) -> bool:
 
 
 def _nobody_answers(file: Path) -> bool:
-    """One that is too busy to answer does not refuse."""
+    """llama.cpp takes up who connects in a thread of its own, however busy it is."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as ours:
         ours.settimeout(_ANSWER_SECONDS)
         try:

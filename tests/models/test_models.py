@@ -66,6 +66,14 @@ def test_what_is_not_all_there_is_deleted_with_what_lies_beside_it(models, tmp_p
     assert [file.name for file in tmp_path.iterdir()] == ["other.gguf"]
 
 
+def test_a_lock_that_a_killed_download_left_does_not_stay_for_ever(models, tmp_path):
+    put(tmp_path, ".half.gguf.lock", "whole.gguf", ".whole.gguf.lock")
+    assert list(models.unfinished()) == ["half"]
+    models.delete("half")
+    models.delete("whole")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_model_goes_with_the_parts_that_are_not_all_there(models, tmp_path):
     put(tmp_path, "big-00001-of-00003.gguf", ".big-00001-of-00003.gguf.json")
     put(tmp_path, "big-00002-of-00003.gguf", ".big-00003-of-00003.gguf.part")

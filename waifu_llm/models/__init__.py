@@ -36,9 +36,11 @@ class Models:
         return dict(sorted(found.items()))
 
     def unfinished(self) -> dict[str, Path]:
-        """What was not fetched to its end, by the names of what it is to be."""
-        parts = sorted(self.folder.glob(".*.gguf.part"))
-        return {part.name.removeprefix(".").removesuffix(".gguf.part"): part for part in parts}
+        """What was not fetched to its end, by the names of what it is to be. Of one that was killed
+        before anything came, only its lock is there."""
+        marks = [*self.folder.glob(".*.gguf.part"), *self.folder.glob(".*.gguf.lock")]
+        files = sorted({mark.with_name(mark.stem.removeprefix(".")) for mark in marks})
+        return {file.stem: Beside(file).part for file in files if not os.path.lexists(file)}
 
     def find(self, name: str) -> Path:
         """
@@ -104,4 +106,5 @@ def _all_parts(file: Path) -> list[Path]:
 
 
 def _is_something_of(file: Path) -> bool:
-    return any(map(os.path.lexists, (file, *Beside(file).files)))
+    beside = Beside(file)
+    return any(map(os.path.lexists, (file, *beside.files, beside.lock)))

@@ -23,7 +23,7 @@ class Beside:
         self._file = file
         self.part = file.with_name(f".{file.name}.part")
         self.record = file.with_name(f".{file.name}.json")
-        self._lock = file.with_name(f".{file.name}.lock")
+        self.lock = file.with_name(f".{file.name}.lock")
 
     @property
     def files(self) -> list[Path]:
@@ -40,12 +40,12 @@ class Beside:
         from filelock import FileLock, Timeout  # only where something is changed: it takes time
 
         try:
-            with FileLock(self._lock, blocking=False):
+            with FileLock(self.lock, blocking=False):
                 try:
                     yield
                 finally:
                     with suppress(OSError):  # Windows removes none that is open: FileLock does
-                        self._lock.unlink()
+                        self.lock.unlink()
         except Timeout:
             text = f"Another program is fetching {self._file.name} already."
             raise Busy(f"{text} Wait for its end, or stop it.") from None
