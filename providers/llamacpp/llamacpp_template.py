@@ -6,13 +6,12 @@ Shared with llamacpp-prebuilt. Standard library only.
 from __future__ import annotations
 
 import mmap
-import struct
 from pathlib import Path
 
 from waifu_provider import ProviderError
 
 _NAME = b"tokenizer.chat_template"
-_KEY = struct.pack("<Q", len(_NAME)) + _NAME
+_KEY = len(_NAME).to_bytes(8, "little") + _NAME
 _HEADER_BYTES = 64 * 1024 * 1024
 
 
@@ -23,7 +22,7 @@ def template_of(file: Path) -> str:
         if at < 0:
             return ""
         at += len(_KEY) + 4  # the kind of value
-        (length,) = struct.unpack_from("<Q", data, at)
+        length = int.from_bytes(data[at : at + 8], "little")
         return data[at + 8 : at + 8 + length].decode("utf-8", "replace")
 
 
