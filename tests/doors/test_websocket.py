@@ -552,7 +552,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("word", "message"),
         [
-            ("tools", generate(model="mirror", params={"tools": [{"type": "function"}]})),
+            ("tools", generate(model="mirror", params={"tools": [{"type": "web_search"}]})),
             ("response_format", generate(model="mirror", params={"response_format": {}})),
             ("seed", generate(model="mirror", params={"seed": 1})),
             ("prompt", {**generate(model="mirror"), "messages": None, "prompt": "Once"}),
