@@ -15,7 +15,7 @@ from anthropic import AsyncAnthropic, AsyncStream, DefaultAioHttpClient
 from anthropic_errors import as_provider_error
 from anthropic_events import EventReader, MessageReader
 from anthropic_request import body_of
-from waifu_http import broken_connection, byte_reader, timed_out
+from waifu_http import pieces_of, timed_out
 from waifu_provider import Provider
 
 try:
@@ -53,17 +53,10 @@ class Anthropic(Provider):
     async def generate(self, request):
         response = await self._post(body_of(request, self._models.get(request.model_id)))
         reader = EventReader() if request.stream else MessageReader()
-        read = byte_reader(response)
+        failures = (httpx2.HTTPError, aiohttp.ClientError)
         try:
-            while data := await read():
-                for piece in reader.feed(data):
-                    yield piece
-                if reader.complete:
-                    break
-            for piece in reader.end():
+            async for piece in pieces_of(response, reader, failures):
                 yield piece
-        except (httpx2.HTTPError, aiohttp.ClientError) as exc:
-            raise broken_connection(exc) from None
         finally:
             await response.aclose()
 

@@ -17,7 +17,7 @@ from cohere_errors import of_refusal
 from cohere_events import EventReader, MessageReader
 from cohere_request import body_of
 from httpx_aiohttp import HttpxAiohttpClient
-from waifu_http import broken_connection, byte_reader, no_connection, timed_out
+from waifu_http import no_connection, pieces_of, timed_out
 from waifu_provider import Embeddings, Provider
 
 try:
@@ -54,17 +54,10 @@ class Cohere(Provider):
         body = body_of(request, thinks=request.model_id in self._thinkers)
         reader = EventReader() if request.stream else MessageReader()
         opened, response = await self._open(body)
-        read = byte_reader(response)
+        failures = (httpx.HTTPError, aiohttp.ClientError)
         try:
-            while data := await read():
-                for piece in reader.feed(data):
-                    yield piece
-                if reader.complete:
-                    break
-            for piece in reader.end():
+            async for piece in pieces_of(response, reader, failures):
                 yield piece
-        except (httpx.HTTPError, aiohttp.ClientError) as exc:
-            raise broken_connection(exc) from None
         finally:
             await opened.__aexit__(None, None, None)
 

@@ -19,7 +19,7 @@ from gemini_request import body_of
 from google import genai
 from google.genai.errors import APIError
 from httpx_aiohttp.httpx2 import Httpx2AiohttpClient
-from waifu_http import broken_connection, byte_reader, no_connection, timed_out
+from waifu_http import no_connection, pieces_of, timed_out
 from waifu_provider import Embeddings, Provider
 
 try:
@@ -57,15 +57,10 @@ class Gemini(Provider):
     async def generate(self, request):
         response = await self._ask(request)
         reader = Reader() if request.stream else WholeReader()
-        read = byte_reader(response)
+        failures = (httpx2.HTTPError, aiohttp.ClientError)
         try:
-            while data := await read():
-                for piece in reader.feed(data):
-                    yield piece
-            for piece in reader.end():
+            async for piece in pieces_of(response, reader, failures):
                 yield piece
-        except (httpx2.HTTPError, aiohttp.ClientError) as exc:
-            raise broken_connection(exc) from None
         finally:
             await response.aclose()
 

@@ -20,7 +20,7 @@ from mistral_request import body_of
 from mistralai.client import Mistral as Sdk
 from mistralai.client.errors import MistralError
 from mistralai.client.utils import SerializedRequestBody
-from waifu_http import broken_connection, byte_reader, no_connection, timed_out
+from waifu_http import no_connection, pieces_of, timed_out
 from waifu_provider import Embeddings, Provider
 
 try:
@@ -55,17 +55,10 @@ class Mistral(Provider):
         thinks = request.model_id in self._thinkers
         response = await self._post(body_of(request, thinks=thinks))
         reader = EventReader() if request.stream else CompletionReader()
-        read = byte_reader(response)
+        failures = (httpx2.HTTPError, aiohttp.ClientError)
         try:
-            while data := await read():
-                for piece in reader.feed(data):
-                    yield piece
-                if reader.complete:
-                    break
-            for piece in reader.end():
+            async for piece in pieces_of(response, reader, failures):
                 yield piece
-        except (httpx2.HTTPError, aiohttp.ClientError) as exc:
-            raise broken_connection(exc) from None
         finally:
             await response.aclose()
 

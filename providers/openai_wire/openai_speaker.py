@@ -20,7 +20,7 @@ from openai_dialect import Dialect, Habits
 from openai_errors import named_in, of_refusal
 from openai_events import CompletionReader, EventReader, Usage
 from openai_request import body_of
-from waifu_http import broken_connection, byte_reader, no_connection, nonsense, timed_out
+from waifu_http import broken_connection, no_connection, nonsense, pieces_of, timed_out
 from waifu_provider import Embeddings, Provider, ProviderError
 
 try:
@@ -91,17 +91,10 @@ class Speaker(Provider):
     async def generate(self, request):
         response = await self._ask(request)
         reader = self.reader_for(request)
-        read = byte_reader(response)
+        failures = (self.http.HTTPError, aiohttp.ClientError)
         try:
-            while data := await read():
-                for piece in reader.feed(data):
-                    yield piece
-                if reader.complete:
-                    break
-            for piece in reader.end():
+            async for piece in pieces_of(response, reader, failures):
                 yield piece
-        except (self.http.HTTPError, aiohttp.ClientError) as exc:
-            raise broken_connection(exc) from None
         finally:
             await response.aclose()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from typing import Any, Awaitable, Callable, Iterable, Mapping
+from typing import Any, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
 from waifu_provider import ProviderError, Reasoning
 
@@ -76,17 +76,6 @@ def nonsense(error: Exception, data: bytes) -> ProviderError:
     return ProviderError("UNEXPECTED", f"The server answered nonsense ({error}): {shown}")
 
 
-def byte_reader(response: Any) -> Callable[[], Awaitable[bytes]]:
-    """What waits for the next bytes of an httpx response that comes over aiohttp.
-
-    The layers between the two would cost a tenth of all our work; they are private, but the locks
-    hold them as they are.
-    """
-    if "content-encoding" in response.headers:
-        return partial(anext, response.aiter_bytes(), b"")
-    return response.stream._stream._aiohttp_response.content.readany  # type: ignore[no-any-return]
-
-
 class Pieces:
     """What some bytes said: text that stands together is one piece."""
 
@@ -135,6 +124,34 @@ class EventStream:
         except ProviderError as error:
             return _broken(pieces, error)
         return pieces.all()
+
+
+async def pieces_of(
+    response: Any, reader: Any, failures: tuple[type[Exception], ...]
+) -> AsyncIterator[Any]:
+    """What the reader makes of an answer's bytes. Of whom the failures are, he names them."""
+    read = _byte_reader(response)
+    try:
+        while data := await read():
+            for piece in reader.feed(data):
+                yield piece
+            if reader.complete:
+                break
+        for piece in reader.end():
+            yield piece
+    except failures as exc:
+        raise broken_connection(exc) from None
+
+
+def _byte_reader(response: Any) -> Callable[[], Awaitable[bytes]]:
+    """What waits for the next bytes of an httpx response that comes over aiohttp.
+
+    The layers between the two would cost a tenth of all our work; they are private, but the locks
+    hold them as they are.
+    """
+    if "content-encoding" in response.headers:
+        return partial(anext, response.aiter_bytes(), b"")
+    return response.stream._stream._aiohttp_response.content.readany  # type: ignore[no-any-return]
 
 
 def _broken(pieces: Pieces, error: ProviderError) -> Iterable[str | Reasoning]:
