@@ -23,6 +23,7 @@ from waifu_llm.house import House, Waits
 from waifu_llm.loads import LoadLimits, Loads, OpenBackend
 from waifu_llm.plugins import Catalogue
 from waifu_llm.redaction import Redactor
+from waifu_llm.specs import ProviderSpec
 from waifu_llm.stored import Stored
 from waifu_llm.version import __version__
 
@@ -51,10 +52,11 @@ class Engine:
             generations={},
         )
 
-    def enter(self) -> Guest:
-        """Somebody came in."""
+    def enter(self, *, client: bool = True) -> Guest:
+        """Somebody came in: a client, or a room of the module that has work of its own."""
         guest = Guest(self._house)
-        self._guests[guest] = None
+        if client:
+            self._guests[guest] = None
         return guest
 
     def leave(self, guest: Guest) -> None:
@@ -68,6 +70,19 @@ class Engine:
 
     def catalogue(self) -> Catalogue:
         return self._house.catalogue()
+
+    def find(self, name: str) -> ProviderSpec:
+        """The provider that is meant by its name or by that of a profile.
+
+        Raises:
+            InvalidProvider: When there is neither.
+        """
+        self._house.stored.look()
+        return self._house.find(name)[0]
+
+    def concurrency(self, spec: ProviderSpec) -> int:
+        """How many generations at once it takes."""
+        return self._house.loads.concurrency(spec)
 
     def status(self) -> Mapping[str, Any]:
         """What an operator wants to see, and nothing that is a client's secret."""

@@ -165,9 +165,7 @@ class Holdings:
     async def _obtain(self, holding: Holding) -> Loaded:
         house, asked = self._house, holding.asked
         holding.stored_version = house.stored.look()
-        profile = house.stored.profiles.get(asked.provider)
-        name = profile.provider if profile else asked.provider
-        spec = house.catalogue().find(name, house.stored.profiles)
+        spec, profile = house.find(asked.provider)
         values = await house.stored.settings(spec, profile, asked.settings, asked.key)
         if house.closing:
             raise Unavailable("The module is shutting down.")
@@ -239,6 +237,11 @@ class Holdings:
         if self._latest and not self._latest.loading.done():
             return self._latest
         return self._default or self._latest
+
+    def asked(self, name: str) -> Asked:
+        """What somebody loads who is to use what this client would, were it to name this."""
+        holding = self._named(name)
+        return holding.asked if holding else Asked(name)
 
     def profile_of(self, holding: Holding | None) -> Profile | None:
         return self._house.stored.profiles.get(holding.asked.provider) if holding else None

@@ -10,6 +10,7 @@ from waifu_llm.conversation import Params
 from waifu_llm.generation import Generation, Limits
 from waifu_llm.loads import Loads
 from waifu_llm.plugins import Catalogue
+from waifu_llm.profiles import Profile
 from waifu_llm.specs import ProviderSpec
 from waifu_llm.stored import Stored
 
@@ -54,6 +55,16 @@ class House(Struct):
             del others[generation]
             if not others:
                 del self.sessions[generation.session]
+
+    def find(self, name: str) -> tuple[ProviderSpec, Profile | None]:
+        """The provider of this name, or that of the profile, with it.
+
+        Raises:
+            InvalidProvider: When there is neither.
+        """
+        profile = self.stored.profiles.get(name)
+        provider = profile.provider if profile else name
+        return self.catalogue().find(provider, self.stored.profiles), profile
 
     def names(self) -> list[str]:
         """What can be loaded: the providers and the profiles."""

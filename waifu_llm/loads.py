@@ -38,6 +38,10 @@ class LoadLimits(Struct, frozen=True):
     load_seconds: float
     max_loaded: int
 
+    def concurrency(self, spec: ProviderSpec) -> int:
+        """How many generations at once a provider takes."""
+        return spec.concurrency or (self.cloud_concurrency if spec.kind == "cloud" else 1)
+
 
 class Waiting:
     """Counts generations that wait, of all things together."""
@@ -76,8 +80,7 @@ class Loaded:
         self._wanted_model: str | None = None
         self._closing = Tasks()
         self._idle_timer: asyncio.TimerHandle | None = None
-        default = limits.cloud_concurrency if spec.kind == "cloud" else 1
-        self.concurrency = spec.concurrency or default
+        self.concurrency = limits.concurrency(spec)
         self._places = asyncio.Semaphore(self.concurrency)
 
     # Holding
@@ -309,6 +312,9 @@ class Loads:
         self._things = {key: each for key, each in self._things.items() if each is not loaded}
         self._redactor.forget(loaded.spec.secrets_of(loaded.settings))
         self._closing.start(loaded.close())
+
+    def concurrency(self, spec: ProviderSpec) -> int:
+        return self._limits.concurrency(spec)
 
     def give_up(self) -> None:
         """End every load that is under way."""
