@@ -9,6 +9,8 @@ from waifu_llm.errors import NotLoaded, RateLimited, Timeout
 from waifu_llm.generation import Final
 from waifu_llm.protocol import (
     About,
+    Add,
+    Cancel,
     Close,
     GetModels,
     GetProviders,
@@ -256,6 +258,8 @@ def test_a_refusal_says_what_went_wrong(spelling, error):
         (About(), {}),
         (About("dance", "q"), {"unique_request_id": "q"}),
         (About("dance", None, True, "a", "b"), {"provider": "a", "llm": "b"}),
+        (About("add", "q", id="mine"), {"unique_request_id": "q", "id": "mine"}),
+        (About("listen", job_id="1"), {"job_id": "1"}),
     ],
 )
 def test_an_error_says_as_much_as_could_be_read(about, echo):
@@ -302,3 +306,21 @@ def test_a_piece_is_a_message_of_its_own(type, field, text):
     prefix = answers.piece_prefix(type, 'q"}')
     message = answers.piece(prefix, text)
     assert json.loads(message) == {"type": type, "unique_request_id": 'q"}', field: text}
+
+
+def test_what_becomes_of_a_job_carries_what_was_specified_and_nothing_else():
+    add = Add(id="mine", query="", assistant="guide")
+    assert answers.job_accepted(add, "1") == b'{"type":"resp_add","id":"mine","job_id":"1"}'
+    assert answers.piece(answers.job_prefix("1"), "hi") == (
+        b'{"type":"running","job_id":"1","message":"hi"}'
+    )
+    assert answers.job_pending("1", 2) == b'{"type":"pending","job_id":"1","place":2}'
+    assert answers.job_done("1") == b'{"type":"done","job_id":"1"}'
+    assert answers.job_failed("1", "why") == b'{"type":"failed","job_id":"1","message":"why"}'
+    assert answers.job_cancelled(Cancel(job_id="1")) == b'{"type":"cancelled","job_id":"1"}'
+
+
+def test_an_id_of_the_request_is_said_back():
+    add = Add(unique_request_id="q", id="mine", query="", assistant="guide")
+    told = json.loads(answers.job_accepted(add, "1"))
+    assert told == {"type": "resp_add", "unique_request_id": "q", "id": "mine", "job_id": "1"}

@@ -40,7 +40,8 @@ GENERATE = {
     "messages": [{"role": "user", "content": "hi"}],
     "params": {"model_id": "m"},
 }
-ANY = {**GENERATE, "provider": "echo", "model_id": "m", "texts": ["a"]}
+JOB = {"id": "mine", "query": "hi", "assistant": "guide", "job_id": "1"}
+ANY = {**GENERATE, **JOB, "provider": "echo", "model_id": "m", "texts": ["a"]}
 """All that any message needs."""
 
 
@@ -430,17 +431,20 @@ READABLE = {
     "stream": True,
     "provider": "a",
     "llm": "b",
+    "id": "c",
+    "job_id": "d",
 }
+READ = ("generate", "q", True, "a", "b", "c", "d")
 
 
 def test_a_refused_message_is_read_as_far_as_can_be():
-    assert refusal(READABLE).about == About("generate", "q", True, "a", "b")
+    assert refusal(READABLE).about == About(*READ)
 
 
 @pytest.mark.parametrize("name", About.__struct_fields__)
 @pytest.mark.parametrize("wrong", [5, None, ["x"], {"x": 1}])
 def test_one_field_that_is_wrong_costs_no_other(name, wrong):
-    expected = About("generate", "q", True, "a", "b")
+    expected = About(*READ)
     setattr(expected, name, getattr(About(), name))
     assert refusal({**READABLE, name: wrong}).about == expected
 

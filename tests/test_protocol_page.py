@@ -37,20 +37,39 @@ async def test_the_module_answers_as_the_page_says(
     if any(each in example for each in ('"close"', "load_progress", '"hilda"')):
         module = start_module(WAIFU_LLM_HOME=str(new_home))
     async with connect(module.url) as websocket:
-        wire = Wire(websocket)
+        wire, jobs = Wire(websocket), Jobs()
         for arrow, lines in itertools.groupby(example.splitlines(), key=lambda line: line[0]):
             texts = [line[2:] for line in lines]
             if arrow == "→":
                 for text in texts:
-                    await wire.send(text)
+                    await wire.send(jobs.as_here(text))
             else:
-                await assert_answers(wire, texts, any_order=bool(any_order))
+                await assert_answers(wire, texts, jobs, any_order=bool(any_order))
 
 
-async def assert_answers(wire: Wire, texts: list[str], *, any_order: bool) -> None:
+class Jobs:
+    """The ids of jobs: those that the page shows, and what they are here."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, str] = {}
+
+    def learn(self, shown: str, got: dict[str, Any]) -> None:
+        if got["type"] == "resp_add":
+            self._ids[json.loads(shown)["job_id"]] = got["job_id"]
+
+    def as_here(self, text: str) -> str:
+        for shown, here in self._ids.items():
+            text = text.replace(shown, here)
+        return text
+
+
+async def assert_answers(wire: Wire, texts: list[str], jobs: Jobs, *, any_order: bool) -> None:
     codes = [int(text.removeprefix("closed ")) for text in texts if text.startswith("closed ")]
-    shown = [json.loads(text) for text in texts[: len(texts) - len(codes)]]
-    got = [await wire.receive() for _ in shown]
+    texts = texts[: len(texts) - len(codes)]
+    got = [await wire.receive() for _ in texts]
+    for text, message in zip(texts, got, strict=True):
+        jobs.learn(text, message)
+    shown = [json.loads(jobs.as_here(text)) for text in texts]
     if any_order:
         shown, got = (sorted(each, key=itemgetter("unique_request_id")) for each in (shown, got))
     for one, other in zip(shown, got, strict=True):

@@ -14,7 +14,7 @@ import msgspec
 
 from waifu_llm.errors import WaifuError
 from waifu_llm.generation import Final
-from waifu_llm.protocol import About, Generate, Load, Pull
+from waifu_llm.protocol import About, Add, Cancel, Generate, Load, Pull
 
 _encode = msgspec.json.Encoder().encode
 
@@ -130,12 +130,38 @@ def piece(prefix: bytes, text: str) -> bytes:
     return b"%b%b}" % (prefix, _encode(text))
 
 
+# Answers to `add`, `listen` and `cancel`
+
+
+def job_accepted(asked: Add, job_id: str) -> bytes:
+    return _encode({"type": "resp_add", **_echo(asked), "job_id": job_id})
+
+
+def job_cancelled(asked: Cancel) -> bytes:
+    return _encode({"type": "cancelled", **_echo(asked)})
+
+
+def job_pending(job_id: str, place: int) -> bytes:
+    return _encode({"type": "pending", "job_id": job_id, "place": place})
+
+
+def job_prefix(job_id: str) -> bytes:
+    """All of a `running` but its text, to be given to `piece`."""
+    return _encode({"type": "running", "job_id": job_id})[:-1] + b',"message":'
+
+
+def job_done(job_id: str) -> bytes:
+    return _encode({"type": "done", "job_id": job_id})
+
+
+def job_failed(job_id: str, message: str) -> bytes:
+    return _encode({"type": "failed", "job_id": job_id, "message": message})
+
+
 def _echo(asked: Any) -> Fields:
-    """What was said of it, said back: the id, and the provider as it was named."""
+    """What was said of it, said back: the ids, and the provider as it was named."""
     fields: Fields = {}
-    if asked.unique_request_id is not None:
-        fields["unique_request_id"] = asked.unique_request_id
-    for spelling in ("provider", "llm"):
+    for spelling in ("unique_request_id", "id", "job_id", "provider", "llm"):
         if (name := getattr(asked, spelling, None)) is not None:
             fields[spelling] = name
     return fields

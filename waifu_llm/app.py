@@ -23,6 +23,8 @@ from waifu_llm.doors.websocket import WebSocketDoor
 from waifu_llm.engine import Engine
 from waifu_llm.environments import Environments
 from waifu_llm.errors import Unavailable
+from waifu_llm.jobs.runner import Jobs
+from waifu_llm.jobs.shelf import Shelf
 from waifu_llm.paths import Paths, bundled_providers
 from waifu_llm.plugins import Catalogue
 from waifu_llm.process import ProviderProcess
@@ -61,7 +63,8 @@ class Module:
         )
         token = read_token(config, paths)
         self._redactor.learn([token])
-        self._door = WebSocketDoor(self._engine, config, token, self.stop)
+        self._jobs = Jobs(self._engine, config, Shelf(paths.assistants))
+        self._door = WebSocketDoor(self._engine, self._jobs, config, token, self.stop)
 
     @functools.cached_property
     def _catalogue(self) -> Catalogue:
@@ -95,6 +98,7 @@ class Module:
         set_up_logging(self._config.log_level, self._redactor)
         if self._stored.profiles:  # else nobody need wait for the catalogue
             profiles.see_no_clash(self._stored.profiles, self.catalogue().specs)
+        await self._jobs.open()
         port = await self._door.open()
         self._catch_signals()
         watch = asyncio.create_task(self._watch_parent())
@@ -107,6 +111,7 @@ class Module:
         gc.freeze()  # what is there now stays: no collection need look at it again
         await self._stop.wait()
         watch.cancel()
+        await self._jobs.close()
         await self._engine.silence()
         await self._close()
 

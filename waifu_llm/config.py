@@ -109,6 +109,11 @@ class Config:
     stalled_seconds: float = setting(
         30.0, "How long a client may leave its answers unread.", ge=1, le=_YEAR_SECONDS
     )
+    jobs_kept_seconds: float = setting(
+        3600.0, "How long a job can still be listened to after its end.", ge=0, le=_YEAR_SECONDS
+    )
+    max_jobs: int = setting(10_000, "Jobs that may wait, in all.", ge=0, le=_MANY)
+    max_jobs_per_client: int = setting(1_000, "Jobs that may wait of one client.", ge=0, le=_MANY)
     keyring: bool = setting(
         False, "Keep stored keys in the system's keyring; needs the extra `keyring`."
     )

@@ -57,6 +57,11 @@ class Paths:
         return self.home / "models"
 
     @property
+    def assistants(self) -> Path:
+        """Those that jobs can name, a file for each."""
+        return self.home / "assistants"
+
+    @property
     def logs(self) -> Path:
         return self.home / "logs"
 

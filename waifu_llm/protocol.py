@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from itertools import accumulate
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -137,6 +137,33 @@ class Interrupt(ClientMessage, tag="interrupt"):
     session: Text | None = None
 
 
+class Add(ClientMessage, tag="add", kw_only=True):
+    """Queues a job: an assistant's streams, one after the other. `id` is the client's own word
+    for it. The assistant is a template, which `jobs/assistants.py` reads, or the name of one."""
+
+    id: RequestId
+    query: str
+    assistant: str | dict[str, Any]
+    history: Annotated[list[Message], Meta(max_length=10_000)] | None = None
+    priority: Annotated[int, Meta(ge=-10, le=10)] | None = None
+
+
+class Listen(ClientMessage, tag="listen", kw_only=True):
+    """Asks to be told of a job: what was missed, then what comes."""
+
+    job_id: RequestId
+
+
+class Cancel(ClientMessage, tag="cancel", kw_only=True):
+    """Takes a job back, whether it waits or runs."""
+
+    job_id: RequestId
+
+
+class GetAssistants(ClientMessage, tag="get_assistants"):
+    """Asks which assistants can be named."""
+
+
 class Status(ClientMessage, tag="status"):
     """Asks what is loaded, running and waiting."""
 
@@ -155,6 +182,10 @@ AnyMessage = (
     | Embed
     | Pull
     | Interrupt
+    | Add
+    | Listen
+    | Cancel
+    | GetAssistants
     | Status
     | Close
 )
@@ -170,6 +201,8 @@ class About(Struct):
     stream: bool = False
     provider: str | None = None
     llm: str | None = None
+    id: str | None = None
+    job_id: str | None = None
 
 
 class Malformed(Exception):
@@ -247,19 +280,25 @@ _CHOICES = {"role": get_args(Role), "names": get_args(NamesMode), "reasoning": (
 
 def _explain(text: str, about: About) -> WaifuError:
     """Say it in the words of JSON, name the place, and choose the error that a client acts on."""
-    match = _AT.match(text)
-    what, where = (match["what"], match["where"]) if match else (text, "")
+    what, where = in_words(text)
     if where == "type" and about.type is not None:
         known = ", ".join(TYPES)
         return InvalidMessage(f"There is no message of the type `{about.type}`. Known: {known}.")
-    for python, json in _WORDS.items() if what.startswith("Expected") else ():
-        what = re.sub(rf"\b{python}\b", json, what)
-    if choices := _CHOICES.get(where.rpartition(".")[2]):
-        what = f"{what}; it is one of {', '.join(choices)}"
     missing = _MISSING.search(what)
     place = ".".join(part for part in (where, missing["name"] if missing else "") if part)
     message = f"{what}, in `{where}`." if where else f"{what}."
     return _kind_of(place)(message)
+
+
+def in_words(text: str) -> tuple[str, str]:
+    """What msgspec found wrong, in the words of JSON, and the place where it is."""
+    match = _AT.match(text)
+    what, where = (match["what"], match["where"]) if match else (text, "")
+    for python, json in _WORDS.items() if what.startswith("Expected") else ():
+        what = re.sub(rf"\b{python}\b", json, what)
+    if choices := _CHOICES.get(where.rpartition(".")[2]):
+        what = f"{what}; it is one of {', '.join(choices)}"
+    return what, where
 
 
 def _kind_of(place: str) -> type[WaifuError]:

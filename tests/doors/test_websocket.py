@@ -14,6 +14,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from waifu_llm.doors.websocket import WebSocketDoor
+from waifu_llm.jobs.runner import Jobs
+from waifu_llm.jobs.shelf import Shelf
 
 FINALS = ("generate_done", "generate_stream_done")
 ENDLESS = 1_000_000
@@ -614,7 +616,8 @@ class TestClose:
         monkeypatch.setattr("waifu_llm.doors.websocket.FINISH_SECONDS", LIMIT)
         shop = Shop()
         engine = shop.engine(port=0, stalled_seconds=LIMIT)
-        door = WebSocketDoor(engine, engine.config, "token", lambda: None)
+        jobs = Jobs(engine, engine.config, Shelf(shop.home))
+        door = WebSocketDoor(engine, jobs, engine.config, "token", lambda: None)
         url = f"ws://127.0.0.1:{await door.open()}"
         async with connect(url, max_queue=1, max_size=None, ping_interval=None) as client:
             wire = Wire(client)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,32 +14,26 @@ from waifu_llm import answers, protocol
 from waifu_llm.answers import Dialect
 from waifu_llm.config import Config
 from waifu_llm.doors.frames import FrameWriter, Stream, Whole
+from waifu_llm.doors.job_messages import JobMessages
 from waifu_llm.doors.replies import Replies, fault
+from waifu_llm.doors.trust import Trust
 from waifu_llm.engine import Engine
 from waifu_llm.errors import Forbidden, InvalidMessage, Unavailable, WaifuError
 from waifu_llm.guest import Guest
 from waifu_llm.holdings import Asked
+from waifu_llm.jobs.runner import Jobs
 from waifu_llm.protocol import About, Malformed
 from waifu_llm.version import __version__
 
 FEATURES = [
     *("reasoning", "session", "load_progress", "unload", "status", "tools", "images"),
-    *("prompt", "embed", "pull"),
+    *("prompt", "embed", "pull", "jobs"),
 ]
 _HAVE_ACKS = ("load", "pull")
 _HAVE_FINALS = (
     *("hello", "get_providers", "get_models", "load", "unload", "generate", "embed", "pull"),
-    "status",
+    *("get_assistants", "status"),
 )
-
-
-@dataclass
-class Trust:
-    """What one client may do."""
-
-    has_token: bool
-    is_token: Callable[[str], bool]
-    may_close: bool
 
 
 class Conversation:
@@ -49,6 +42,7 @@ class Conversation:
     def __init__(
         self,
         engine: Engine,
+        jobs: Jobs,
         writer: FrameWriter,
         config: Config,
         trust: Trust,
@@ -62,6 +56,8 @@ class Conversation:
         self._close_module = close_module
         self._dialect = Dialect()
         self._replies = Replies(writer, self._dialect)
+        self._jobs = jobs
+        self._job_messages = JobMessages(jobs, self._guest, self._replies, writer, trust)
         self._handlers: dict[type, Callable[[Any], None]] = {
             protocol.Hello: self._hello,
             protocol.GetProviders: self._get_providers,
@@ -74,6 +70,7 @@ class Conversation:
             protocol.Interrupt: self._interrupt,
             protocol.Status: self._status,
             protocol.Close: self._close,
+            **self._job_messages.handlers,
         }
 
     def take(self, data: bytes) -> None:
@@ -106,6 +103,7 @@ class Conversation:
         await self._replies.finish()
 
     def leave(self) -> None:
+        self._job_messages.leave()
         self._replies.leave()
         self._engine.leave(self._guest)
 
@@ -119,6 +117,8 @@ class Conversation:
             "max_depth": protocol.MAX_DEPTH,
             "max_waiting": self._config.max_waiting,
             "max_waiting_per_provider": self._config.max_waiting_per_provider,
+            "max_jobs": self._config.max_jobs,
+            "max_jobs_per_client": self._config.max_jobs_per_client,
         }
         self._replies.done(
             asked,
@@ -205,7 +205,7 @@ class Conversation:
         self._replies.ack(asked, **(fields if asked.unique_request_id else {}))
 
     def _status(self, asked: protocol.Status) -> None:
-        self._replies.done(asked, **self._engine.status())
+        self._replies.done(asked, **self._engine.status(), jobs=self._jobs.status())
 
     def _close(self, asked: protocol.Close) -> None:
         if not self._trust.may_close:

@@ -50,6 +50,20 @@ class Replies:
 
         self._tasks.start(answer())
 
+    def attempt(self, about: About, work: Coroutine[Any, Any, None]) -> None:
+        """What sends its own answers when it goes well. When it does not, that is an `error`."""
+
+        async def attempt() -> None:
+            try:
+                await work
+            except WaifuError as error:
+                self.error(error, about)
+            except Exception as exc:
+                self.error(fault(exc), about)
+            self._writer.flush()
+
+        self._tasks.start(attempt())
+
     async def finish(self) -> None:
         """Until all was answered, and all was sent or will never be."""
         await self._tasks.over()

@@ -14,7 +14,7 @@ import ipaddress
 import re
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 
 from msgspec import Struct
@@ -41,6 +41,14 @@ class Verdict(Enum):
     HAS_TOKEN = "has the token"
     LET_IN = "let in"
     NEEDS_TOKEN = "needs the token"
+
+
+class Trust(Struct):
+    """What one client may do."""
+
+    has_token: bool
+    is_token: Callable[[str], bool]
+    may_close: bool
 
 
 class Visitor(Struct, frozen=True):

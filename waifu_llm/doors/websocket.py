@@ -16,9 +16,10 @@ from websockets.http11 import Request, Response
 from waifu_llm.config import Config, ConfigError
 from waifu_llm.doors.frames import BEHIND, FrameWriter
 from waifu_llm.doors.lobby import CountedConnection, Lobby
-from waifu_llm.doors.messages import Conversation, Trust
-from waifu_llm.doors.trust import Gate, Refused, Verdict, Visitor, is_loopback_name
+from waifu_llm.doors.messages import Conversation
+from waifu_llm.doors.trust import Gate, Refused, Trust, Verdict, Visitor, is_loopback_name
 from waifu_llm.engine import Engine
+from waifu_llm.jobs.runner import Jobs
 
 HANDSHAKE_SECONDS = 5.0
 HELLO_SECONDS = 5.0
@@ -30,9 +31,15 @@ class WebSocketDoor:
     """Listens, and lets in who may come in."""
 
     def __init__(
-        self, engine: Engine, config: Config, token: str, close_module: Callable[[], None]
+        self,
+        engine: Engine,
+        jobs: Jobs,
+        config: Config,
+        token: str,
+        close_module: Callable[[], None],
     ) -> None:
         self._engine = engine
+        self._jobs = jobs
         self._config = config
         self._token = token
         self._close_module = close_module
@@ -99,7 +106,9 @@ class WebSocketDoor:
             is_token=partial(self._gate.is_token, peer=visitor.peer),
             may_close=self._gate.may_close(visitor),
         )
-        conversation = Conversation(self._engine, writer, self._config, trust, self._close_module)
+        conversation = Conversation(
+            self._engine, self._jobs, writer, self._config, trust, self._close_module
+        )
         self._conversations[conversation] = None
         try:
             if verdict is Verdict.NEEDS_TOKEN:

@@ -1,0 +1,31 @@
+"""A stage for jobs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from job_stage import FakeStore, Stage
+
+
+@pytest.fixture
+async def new_stage(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Stage]]]:
+    """Opens one with the settings, and on the store, that a test asks for."""
+    stages: list[Stage] = []
+
+    async def new(store: FakeStore | None = None, **settings: Any) -> Stage:
+        stages.append(Stage(tmp_path, store, **settings))
+        await stages[-1].jobs.open()
+        return stages[-1]
+
+    yield new
+    for stage in stages:
+        await stage.jobs.close()
+        await stage.engine.close()
+
+
+@pytest.fixture
+async def stage(new_stage: Callable[..., Awaitable[Stage]]) -> Stage:
+    return await new_stage()

@@ -1,0 +1,1 @@
+"""Jobs: what is queued, done when its turn comes, and told to whoever listens."""

@@ -1,0 +1,125 @@
+"""One job, from when it was accepted until it ended, and those who listen to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from waifu_llm.gathered import Gathered
+from waifu_llm.holdings import Asked
+from waifu_llm.jobs.store import StoredJob
+from waifu_llm.specs import ProviderSpec
+
+
+class Load(Struct, frozen=True):
+    """What one step loads, keys and all, and of which provider."""
+
+    asked: Asked
+    spec: ProviderSpec
+
+
+class Listener(Protocol):
+    """Hears one job. Called from the event loop; never waits."""
+
+    def pending(self, place: int) -> None: ...
+    def running(self, text: str) -> None: ...
+    def done(self) -> None: ...
+    def failed(self, message: str) -> None: ...
+    def flush(self) -> None: ...
+
+
+class Job:
+    """What the module knows of one job that has not ended."""
+
+    def __init__(
+        self, stored: StoredJob, client: str, priority: int, loads: Sequence[Load]
+    ) -> None:
+        self.stored = stored
+        self.id = stored.id
+        self.client = client
+        self.priority = priority
+        self.loads = loads
+        """Of each step. Its keys are here and nowhere else."""
+        self.state: Literal["waiting", "running", "ending", "ended"] = "waiting"
+        self.task: asyncio.Task[None] | None = None
+        self._text = Gathered()
+        self._listeners: dict[Listener, None] = {}
+        self._place = 0
+        self._began = False
+        self._failure: str | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.stored.body)
+
+    @property
+    def text(self) -> str:
+        return self._text.text()
+
+    # Listening
+
+    def listen(self, listener: Listener, place: int = 0) -> None:
+        """Tell what was missed, and from now on what comes."""
+        if self.state == "waiting":
+            self._place = place
+            listener.pending(place)
+        elif self._began:
+            tell_text(listener, self.text)
+        if self.state == "ended":
+            tell_end(listener, self._failure)
+        else:
+            self._listeners[listener] = None
+        listener.flush()
+
+    def stop_listening(self, listener: Listener) -> None:
+        self._listeners.pop(listener, None)
+
+    # What happens to it
+
+    def moves(self, place: int) -> None:
+        """It came nearer, or others came before it. A quarter of the way is worth telling."""
+        if 4 * abs(place - self._place) < self._place:
+            return
+        self._place = place
+        for listener in self._listeners:
+            listener.pending(place)
+        self.flush()
+
+    def starts(self) -> None:
+        self.state, self._began = "running", True
+        self.say("")
+        self.flush()
+
+    def say(self, text: str) -> None:
+        self._text.add(text)
+        for listener in self._listeners:
+            listener.running(text)
+
+    def flush(self) -> None:
+        for listener in self._listeners:
+            listener.flush()
+
+    def ends(self, message: str | None) -> None:
+        """With why it failed, or with nothing. Nobody hears of it any more."""
+        self.state, self._failure = "ended", message
+        for listener in self._listeners:
+            tell_end(listener, message)
+        self.flush()
+        self._listeners.clear()
+
+
+def tell_text(listener: Listener, text: str) -> None:
+    """That it runs, or ran, and what was said so far."""
+    listener.running("")
+    if text:
+        listener.running(text)
+
+
+def tell_end(listener: Listener, failure: str | None) -> None:
+    if failure is None:
+        listener.done()
+    else:
+        listener.failed(failure)

@@ -1,0 +1,293 @@
+"""Jobs: accepted, kept, started when their turn comes, told to whoever listens.
+
+A job belongs to the module, not to a connection: who added it may leave. An accepted one ends, with
+its text or with why there is none; where the store outlives the module, also after that was killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections import Counter
+
+import msgspec
+
+from waifu_llm.config import Config
+from waifu_llm.engine import Engine
+from waifu_llm.errors import Forbidden, InvalidMessage, Overloaded, Unavailable, WaifuError
+from waifu_llm.holdings import Holdings
+from waifu_llm.jobs import assistants, work
+from waifu_llm.jobs.job import Job, Listener
+from waifu_llm.jobs.lanes import Lane, Lanes
+from waifu_llm.jobs.run import Run
+from waifu_llm.jobs.shelf import Shelf
+from waifu_llm.jobs.store import ENDED, JobStore, Memory, State, StoredJob
+from waifu_llm.jobs.work import Planner, Work
+from waifu_llm.protocol import Add
+from waifu_llm.tasks import Tasks
+
+MOST_BYTES = 256 * 1024 * 1024
+"""What all jobs that have not ended may come to together: they are in memory."""
+MOST_STARTS = 3
+_RETRY_AFTER_MS = 1_000
+_LOOKS_EVERY_SECONDS = 1.0
+_FORGETS_EVERY_SECONDS = 60.0
+_ENDINGS_SECONDS = 2.0
+
+_SHUT_DOWN = "The module was shut down, and it has no store that keeps jobs."
+
+log = logging.getLogger("waifu_llm.jobs")
+
+
+class Jobs:
+    """All of them."""
+
+    def __init__(
+        self, engine: Engine, config: Config, shelf: Shelf, store: JobStore | None = None
+    ) -> None:
+        self.shelf = shelf
+        self._engine = engine
+        self._config = config
+        self._store: JobStore = store or Memory(config.max_jobs)
+        self._outlives = store is not None
+        self._jobs: dict[str, Job] = {}
+        self._lanes = Lanes(engine, self._begin)
+        self._waiting: Counter[str] = Counter()
+        self._bytes = 0
+        self._runs = Tasks()
+        self._ends = Tasks()
+        self._looking: asyncio.Task[None] | None = None
+        self._closing = False
+
+    # Adding
+
+    def prepare(self, asked: Add, holdings: Holdings, client: str) -> Job:
+        """What this asks for, not accepted yet. It will load providers as this client would.
+
+        Raises:
+            WaifuError: When it cannot be done.
+        """
+        if self._closing:
+            raise Unavailable("The module is shutting down.")
+        template = asked.assistant
+        assistant = assistants.read(
+            self.shelf.template(template) if isinstance(template, str) else template
+        )
+        history, priority = asked.history or [], asked.priority or 0
+        steps, loads = Planner(self._engine, holdings).plan(assistant, history)
+        todo = Work(client, asked.query, steps, history, priority)
+        stored = StoredJob(str(uuid.uuid4()), asked.id, time.time(), todo.written())
+        return Job(stored, client, priority, loads)
+
+    async def accept(self, job: Job) -> None:
+        """Keep it, and let it wait for its turn. It is accepted when this returned; who gives up
+        waiting for this does not take it back.
+
+        Raises:
+            Overloaded: When too many wait already.
+            WaifuError: When it cannot be kept.
+        """
+        self._see_room(job)
+        self._count(job, 1)
+        if self._outlives:
+            await asyncio.shield(self._runs.start(self._keep(job)))
+        else:
+            await self._keep(job)  # at once
+
+    async def _keep(self, job: Job) -> None:
+        try:
+            await self._store.add(job.stored)
+        except BaseException:
+            self._count(job, -1)
+            raise
+        self._queue(job)
+
+    def _see_room(self, job: Job) -> None:
+        limits, waiting = self._config, self._waiting
+        if waiting.total() >= limits.max_jobs or self._bytes + job.size > MOST_BYTES:
+            what = f"{waiting.total()} jobs wait already"
+        elif waiting[job.client] >= limits.max_jobs_per_client:
+            what = f"{waiting[job.client]} jobs of this client wait already"
+        else:
+            return
+        raise Overloaded(
+            f"{what}. Try again when some of them are done.", retry_after_ms=_RETRY_AFTER_MS
+        )
+
+    def _count(self, job: Job, one: int) -> None:
+        self._bytes += one * job.size
+        self._count_waiting(job, one)
+
+    def _count_waiting(self, job: Job, one: int) -> None:
+        self._waiting[job.client] += one
+        if not self._waiting[job.client]:
+            del self._waiting[job.client]
+
+    def _queue(self, job: Job) -> None:
+        self._jobs[job.id] = job
+        self._lane(job).add(job)
+
+    def _lane(self, job: Job) -> Lane:
+        """Where it waits to begin."""
+        return self._lanes.of(job.loads[0].spec)
+
+    # Running
+
+    def _begin(self, job: Job, lane: Lane) -> None:
+        """Its turn has come, and it has a place."""
+        self._count_waiting(job, -1)
+        run = Run(self._engine, self._lanes, job, lane)
+        job.starts()
+        job.task = self._runs.start(self._run(job, run))
+        job.task.add_done_callback(lambda _: run.leave())  # also when it never took a step
+
+    async def _run(self, job: Job, run: Run) -> None:
+        message: str | None = None
+        try:
+            job.stored.attempts += 1
+            await self._store.started(job.id, job.stored.attempts)
+            await run.do()
+        except WaifuError as error:
+            message = error.message
+        except Exception as exc:
+            log.error("a fault of the module", exc_info=exc)
+            message = f"A fault of the module: {exc!r}. Please report it."
+        if job.state != "ending":
+            await self._end(job, message)
+
+    async def _end(self, job: Job, message: str | None) -> None:
+        """Who hears that it ended will never see it run again."""
+        job.state = "ending"
+        state: State = "done" if message is None else "failed"
+        try:
+            await self._store.ended(job.id, state, job.text, message or "", time.time())
+        except Exception as exc:  # whatever it is, those who listen hear the end
+            log.error("what became of the job %s could not be kept", job.id, exc_info=exc)
+        self._jobs.pop(job.id, None)
+        self._bytes -= job.size
+        job.ends(message)
+
+    # Listening and cancelling
+
+    def live(self, id: str) -> Job | None:
+        """The job of this id, where it has not ended."""
+        return self._jobs.get(id)
+
+    def listen(self, job: Job, listener: Listener) -> None:
+        waits = job.state == "waiting"
+        job.listen(listener, self._lane(job).waiting.place(job) if waits else 0)
+
+    async def ended(self, id: str) -> StoredJob:
+        """What became of a job.
+
+        Raises:
+            InvalidMessage: When there is none of this id, or it is long over.
+        """
+        found = await self._store.find(id)
+        if found is None or found.state not in ENDED:
+            raise InvalidMessage(
+                f"There is no job `{id}`: there never was, or it ended long ago and is forgotten."
+            )
+        return found
+
+    def cancel(self, id: str, client: str, *, anyones: bool) -> None:
+        """Take it back, whether it waits or runs.
+
+        Raises:
+            InvalidMessage: When there is nothing to cancel.
+            Forbidden: When it is another's.
+        """
+        job = self._jobs.get(id)
+        if job is None or job.state == "ending":
+            raise InvalidMessage(f"There is no job `{id}` that waits or runs.")
+        if job.client != client and not anyones:
+            raise Forbidden(
+                "A job is cancelled by the connection that added it, or with the module's token."
+            )
+        if job.state == "waiting":
+            self._lane(job).waiting.remove(job)
+            self._count_waiting(job, -1)
+        self._stop(job, "Cancelled.")
+
+    def _stop(self, job: Job, why: str) -> None:
+        job.state = "ending"
+        if job.task:
+            job.task.cancel()
+        self._ends.start(self._end(job, why))
+
+    def status(self) -> dict[str, int]:
+        waiting = self._waiting.total()
+        return {"waiting": waiting, "running": len(self._jobs) - waiting}
+
+    # Its own life
+
+    async def open(self) -> None:
+        """Take up what the module's end kept from being done.
+
+        Raises:
+            WaifuError: When the store cannot be read.
+        """
+        for stored in await self._store.unfinished():
+            try:
+                self._take_up(stored)
+            except WaifuError as error:
+                await self._store.ended(stored.id, "failed", "", error.message, time.time())
+        self._looking = self._runs.start(self._look_after())
+
+    def _take_up(self, stored: StoredJob) -> None:
+        if stored.attempts >= MOST_STARTS:
+            raise Unavailable(
+                f"It was started {stored.attempts} times, and each time the module ended before it."
+            )
+        try:
+            todo = work.read(stored.body)
+        except msgspec.MsgspecError as exc:
+            raise InvalidMessage(f"What is kept of it cannot be read: {exc}.") from None
+        if todo.needs_key_of_connection:
+            raise Unavailable(
+                "The module was started anew. This job used a key that its client had brought, "
+                "and such a key is never kept: add the job again, or store the key."
+            )
+        loads = [step.source.load(self._engine) for step in todo.steps]
+        job = Job(stored, todo.client, todo.priority, loads)
+        self._count(job, 1)
+        self._queue(job)
+
+    async def _look_after(self) -> None:
+        """Tell who waits how near it came, and forget what is long over."""
+        next_look = 0.0
+        while True:
+            await asyncio.sleep(_LOOKS_EVERY_SECONDS)
+            for lane in self._lanes:
+                for place, job in enumerate(lane.waiting.in_order(), 1):
+                    job.moves(place)
+            if time.monotonic() >= next_look:
+                kept = self._config.jobs_kept_seconds
+                next_look = time.monotonic() + min(kept / 2, _FORGETS_EVERY_SECONDS)
+                await self._forget_before(time.time() - kept)
+
+    async def _forget_before(self, when: float) -> None:
+        try:
+            await self._store.forget_before(when)
+        except Exception as exc:
+            log.warning("jobs that are long over could not be forgotten: %s", exc)
+
+    async def close(self) -> None:
+        """Nothing more begins. Where the store outlives the module, what is not done is done when
+        it starts again; else it has failed."""
+        self._closing = True
+        if self._looking:
+            self._looking.cancel()
+        for lane in self._lanes:
+            lane.close()
+        for job in list(self._jobs.values()):
+            if job.state == "ending":
+                continue
+            if not self._outlives:
+                self._stop(job, _SHUT_DOWN)
+            elif job.task:
+                job.task.cancel()
+        ending = [asyncio.create_task(each.over()) for each in (self._ends, self._runs)]
+        await asyncio.wait(ending, timeout=_ENDINGS_SECONDS)

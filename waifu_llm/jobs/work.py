@@ -1,0 +1,139 @@
+"""What a job is to do: made of an `add` once and for all, and written down without a secret.
+
+Whatever the assistant's file, the connection or the profile say later, an accepted job stays as it
+was accepted. What it loads providers with is in two forms: as it was given, in memory; and as it
+may be kept, where a key of the connection's own is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from waifu_llm.conversation import Message, Params
+from waifu_llm.credentials import ADDRESS, KEY
+from waifu_llm.engine import Engine
+from waifu_llm.holdings import Asked, Holdings
+from waifu_llm.jobs.assistants import Asks, Assistant, HistorySummary, Stream, summary_in
+from waifu_llm.jobs.job import Load
+from waifu_llm.jobs.parameters import is_parameter, params_of
+from waifu_llm.specs import ProviderSpec
+
+
+class Source(Struct, frozen=True, omit_defaults=True):
+    """What a provider is loaded with, as far as it may be kept."""
+
+    provider: str
+    settings: dict[str, Any] = {}
+    key: str | None = None
+    """The name of a stored one."""
+    needs_key_of_connection: bool = False
+
+    @classmethod
+    def of(cls, asked: Asked, spec: ProviderSpec) -> Source:
+        given = {name: value for name, value in asked.settings.items() if value not in (None, "")}
+        known = {name: value for name, value in given.items() if name in spec.settings}
+        kept = {name: value for name, value in known.items() if not _is_secret(spec, name, value)}
+        return cls(asked.provider, kept, asked.key, needs_key_of_connection=len(kept) < len(known))
+
+    def load(self, engine: Engine) -> Load:
+        """
+        Raises:
+            InvalidProvider: When there is no such provider any more.
+        """
+        asked = Asked(self.provider, self.settings, key=self.key)
+        return Load(asked, engine.find(self.provider))
+
+
+class Step(Struct, frozen=True, omit_defaults=True):
+    """One question to one LLM: a stream, or the summary that the next one inserts."""
+
+    source: Source
+    params: Params
+    messages: list[dict[str, Any]] = []
+    summary: HistorySummary | None = None
+
+
+class Work(Struct, frozen=True, omit_defaults=True):
+    """All of it, as it is kept."""
+
+    client: str
+    """Whose turn it takes."""
+    query: str
+    steps: list[Step]
+    history: list[Message] = []
+    priority: int = 0
+
+    def written(self) -> bytes:
+        return msgspec.json.encode(self)
+
+    @property
+    def needs_key_of_connection(self) -> bool:
+        return any(step.source.needs_key_of_connection for step in self.steps)
+
+
+def read(written: bytes) -> Work:
+    return msgspec.json.decode(written, type=Work)
+
+
+class Planner:
+    """Finds out for each stream of one client's job whom to ask, and how."""
+
+    def __init__(self, engine: Engine, holdings: Holdings) -> None:
+        self._engine = engine
+        self._holdings = holdings
+
+    def plan(
+        self, assistant: Assistant, history: Sequence[Message]
+    ) -> tuple[list[Step], list[Load]]:
+        """The steps as they may be kept, and what each really loads.
+
+        Raises:
+            InvalidProvider: When there is none of that name.
+        """
+        found = [each for stream in assistant.streams for each in self._steps(stream, history)]
+        return [step for step, _ in found], [load for _, load in found]
+
+    def _steps(self, stream: Stream, history: Sequence[Message]) -> Iterator[tuple[Step, Load]]:
+        summary = summary_in(stream.messages)
+        if summary and summary.part(history)[0]:
+            source, params, load = self._resolve(summary.asks(stream))
+            yield Step(source, params, summary=_bare(summary)), load
+        source, params, load = self._resolve(stream)
+        yield Step(source, params, [_without_settings(each) for each in stream.messages]), load
+
+    def _resolve(self, asks: Asks) -> tuple[Source, Params, Load]:
+        """A stream that says how to load its provider is loaded so; else as this client would."""
+        asked = self._holdings.asked(asks.provider)
+        spec = self._engine.find(asked.provider)
+        settings = asks.settings or {}
+        own = {name: value for name, value in settings.items() if _is_for_load(name, spec)}
+        others = {name: value for name, value in settings.items() if name not in own}
+        if asks.key or any(value not in (None, "") for value in own.values()):
+            asked = Asked(asked.provider, own, key=asks.key)
+        asked = msgspec.structs.replace(asked, alias=None, model_id=None)
+        return Source.of(asked, spec), params_of(others), Load(asked, spec)
+
+
+def _is_for_load(name: str, spec: ProviderSpec) -> bool:
+    """Keys and addresses never go with the parameters: those are kept as they are."""
+    return name in (KEY, ADDRESS) or (name in spec.settings and not is_parameter(name))
+
+
+def _is_secret(spec: ProviderSpec, name: str, value: Any) -> bool:
+    """An address may hold a password, or a key as its query."""
+    if name != ADDRESS or not isinstance(value, str):
+        return spec.settings[name].secret
+    return "@" in value or "?" in value
+
+
+def _bare(summary: HistorySummary) -> HistorySummary:
+    return HistorySummary(keep=summary.keep, prompt=summary.prompt)
+
+
+def _without_settings(entry: dict[str, Any]) -> dict[str, Any]:
+    """They are in the step of their own, where no key is left in them."""
+    return {name: entry[name] for name in entry if "insert" not in entry or name != "settings"}
