@@ -28,6 +28,8 @@ COMMANDS = {
     "doctor": "Find out what keeps a provider from working.",
     "prune": "Remove environments that are of no use any more.",
     "lock": "Lock what a provider installs, for this machine alone.",
+    "assistants": "Keep assistants for jobs, list, show and remove them.",
+    "jobs": "Add a job to a running module, listen to one, or cancel it.",
     "keys": "Store the keys of providers, list, remove and test them.",
     "models": "List, download, show and delete models for local providers.",
     "new-provider": "Make a provider of your own, ready to be changed.",
