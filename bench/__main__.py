@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))  # the fake upstreams
 
-from bench import install, interrupt, local, memory, start, streams, typed
+from bench import install, interrupt, jobs, local, memory, start, streams, typed
 from bench.module import Row, write_table
 
 MEASUREMENTS = {
@@ -25,6 +25,7 @@ MEASUREMENTS = {
     "install": install.measure,
     "memory": memory.measure,
     "interrupt": interrupt.measure,
+    "jobs": jobs.measure,
     "local": local.measure,
     "streams": streams.measure,
     "typed": typed.measure,

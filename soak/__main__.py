@@ -6,6 +6,7 @@ scripts/soak --seed 7         the same draws again
 scripts/soak --kills 50       kill the core so often instead
 scripts/soak --cycles 1000    let so many providers come and go instead
 scripts/soak --installs 50    kill so many installations instead
+scripts/soak --jobs 10000     add so many jobs, with listeners that come and go, instead
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from soak.cycles import SPARE_DESCRIPTORS, come_and_go
 from soak.family import Core, left_of, start_core
 from soak.history import Violation
 from soak.installs import kill_installations
+from soak.jobs import add_and_listen
 from soak.kills import kill_over_and_over
 from soak.meter import ALLOWED, Meter, Reading
 from soak.nemesis import Nemesis
@@ -58,6 +60,8 @@ async def _run(home: Path, chosen: argparse.Namespace) -> None:
         await come_and_go(home, chosen.cycles)
     elif chosen.installs:
         await kill_installations(home, chosen.installs, random.Random(chosen.seed))
+    elif chosen.jobs:
+        await add_and_listen(home, chosen.jobs, random.Random(chosen.seed))
     else:
         seconds = chosen.seconds or chosen.minutes * 60 + chosen.hours * 3600
         print(f"seed {chosen.seed}, {seconds:.0f} s, {CLIENTS} clients", flush=True)
@@ -73,6 +77,7 @@ def _chosen() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--cycles", type=int, default=0)
     parser.add_argument("--installs", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     chosen = parser.parse_args()
     if chosen.minutes is None:

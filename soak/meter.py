@@ -34,10 +34,10 @@ class Meter:
         self._begun = time.monotonic()
         self.readings: list[Reading] = []
 
-    async def watch(self, ending: asyncio.Event) -> None:
+    async def watch(self, ending: asyncio.Event, interval: float = INTERVAL_SECONDS) -> None:
         while not ending.is_set():
             self.readings.append(self.read())
-            await asyncio.sleep(INTERVAL_SECONDS)
+            await asyncio.sleep(interval)
 
     def read(self) -> Reading:
         status = dict(

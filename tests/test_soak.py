@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from soak.history import History, Violation
+from soak.jobs import Heard
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,6 +41,51 @@ def test_an_installation_that_is_killed_leaves_nothing() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "killed 3 installations" in done.stdout
+
+
+def test_each_job_is_heard_whole_and_once_by_each_who_listens() -> None:
+    command = [sys.executable, "-m", "soak", "--jobs", "500", "--seed", "7"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "500 jobs, 50 listeners" in done.stdout
+
+
+def running(text: str) -> dict[str, object]:
+    return {"type": "running", "job_id": "j", "message": text}
+
+
+PENDING = {"type": "pending", "job_id": "j", "place": 1}
+DONE = {"type": "done", "job_id": "j"}
+
+
+def test_a_job_as_promised_is_no_violation() -> None:
+    heard = Heard("one two")
+    for message in [PENDING, running(""), running("one ")]:
+        heard.take(message)
+    heard.anew()
+    for message in [running(""), running("one two"), DONE]:
+        heard.take(message)
+    assert heard.over
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [running("two")],
+        [running("one "), running("one ")],
+        [running("one "), DONE],
+        [running("one two"), DONE, DONE],
+        [running(""), PENDING],
+        [{"type": "failed", "job_id": "j", "message": "why"}],
+    ],
+)
+def test_a_job_that_is_not_heard_as_promised_is_found(messages) -> None:
+    heard = Heard("one two")
+    *before, broken = messages
+    for message in before:
+        heard.take(message)
+    with pytest.raises(Violation):
+        heard.take(broken)
 
 
 def said(type: str, id: str = "a", **more: object) -> dict[str, object]:
