@@ -178,10 +178,10 @@ async def _crowd(url: str, jobs: int, draw: random.Random) -> Counter[str]:
 def _check_growth(meter: Meter) -> None:
     """The lowest of each quarter of the second half: peaks are no leak."""
     memory = [each.memory_mb for each in meter.readings]
-    half = memory[len(memory) // 2 :]
-    if len(half) < 4:
+    if meter.readings[-1].seconds < 2.5 * KEPT_SECONDS:
         print(f"memory: {memory[-1]:.1f} MB; too short a life to see it grow")
         return
+    half = memory[len(memory) // 2 :]
     first, last = min(half[: len(half) // 2]), min(half[len(half) // 2 :])
     print(f"memory in the third and the last quarter: {first:.1f} MB, {last:.1f} MB")
     if last - first > ALLOWED_MB:
