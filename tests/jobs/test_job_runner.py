@@ -493,7 +493,9 @@ class TestRoom:
         with pytest.raises(Overloaded):
             await stage.add("q" * 200_000)
         await stage.add("q" * 1000)
-        (await stage.turn()).end()
+        await stage.turn(of=PLACES)
+        for turn in stage.turns:
+            turn.end()
         await ears.end()
         await stage.add("q" * 900_000)
 
