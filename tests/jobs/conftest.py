@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from job_stage import FakeStore, Stage
 async def new_stage(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Stage]]]:
     """Opens one with the settings, and on the store, that a test asks for."""
     stages: list[Stage] = []
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
 
     async def new(store: FakeStore | None = None, **settings: Any) -> Stage:
         stages.append(Stage(tmp_path, store, **settings))
@@ -24,6 +27,7 @@ async def new_stage(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Sta
     for stage in stages:
         await stage.jobs.close()
         await stage.engine.close()
+    assert faults == []
 
 
 @pytest.fixture

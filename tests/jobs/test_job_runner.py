@@ -100,6 +100,15 @@ class TestStreams:
         await stage.add(assistant=asks({"insert": "history_summary"}), history=TALK)
         assert (await stage.turn()).request.messages == TALK
 
+    async def test_a_summary_is_for_one_stream_alone(self, stage: Stage) -> None:
+        short = {"insert": "history_summary", "keep": 1}
+        whole = {"insert": "history_summary", "keep": 9}
+        assistant = {"streams": [stream(short), stream(whole)]}
+        await stage.add(assistant=assistant, history=TALK)
+        (await stage.turn(0)).end("They counted.")
+        (await stage.turn(1)).end("A")
+        assert (await stage.turn(2)).request.messages == TALK
+
     async def test_the_roles_of_the_history_are_as_they_came(self, stage: Stage) -> None:
         talk = [Message("user", "Where?"), Message("system", "In Paris.")]
         await stage.add(assistant=asks({"insert": "history"}), history=talk)
@@ -176,6 +185,14 @@ class TestSettings:
         assert (turn.asked, turn.settings) == ("last", {"api_key": KEY})
         turn.end()
         assert await ears.end() is None
+
+    async def test_a_stored_key_is_asked_for_by_its_name(self, stage: Stage) -> None:
+        guest = stage.engine.enter()
+        await guest.holdings.load(Asked(KEYED, {"api_key": KEY}))
+        job = stage.prepare(guest=guest, assistant=asks(provider=KEYED, key="stream"))
+        (load,) = job.loads
+        assert load.asked == Asked(KEYED, key="stream")
+        assert b'"key":"stream"' in job.stored.body
 
     async def test_nobody_spends_another_s_key(self, stage: Stage) -> None:
         guest = stage.engine.enter()
@@ -402,6 +419,18 @@ class TestCancelling:
         stage.turns[0].end()
         await stage.add("next")
         assert (await stage.turn(PLACES)).asked == "next"
+
+    async def test_of_one_that_never_began_nobody_hears_that_it_did(self, new_stage) -> None:
+        store = FakeStore()
+        stage = await new_stage(store)
+        await busy(stage)
+        job, _ = await stage.add()
+        store.open.clear()
+        stage.jobs.cancel(job.id, "a", anyones=False)
+        late = stage.listen(job)
+        store.open.set()
+        assert await late.end() == "Cancelled."
+        assert len(late.heard) == 1
 
     async def test_one_that_speaks(self, stage: Stage) -> None:
         job, ears = await stage.add()
