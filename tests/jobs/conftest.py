@@ -19,8 +19,8 @@ async def new_stage(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Sta
     asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
 
     async def new(store: FakeStore | None = None, **settings: Any) -> Stage:
-        stages.append(Stage(tmp_path, store, **settings))
-        await stages[-1].jobs.open()
+        stages.append(Stage(tmp_path, **settings))
+        await stages[-1].jobs.open(store)
         return stages[-1]
 
     yield new

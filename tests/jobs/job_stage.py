@@ -199,7 +199,7 @@ class FakeStore:
 class Stage:
     """An engine, and the jobs on it."""
 
-    def __init__(self, folder: Path, store: FakeStore | None = None, **settings: Any) -> None:
+    def __init__(self, folder: Path, **settings: Any) -> None:
         self.turns: list[Turn] = []
         self.loaded: list[tuple[str, dict[str, Any]]] = []
         self.load_errors: list[WaifuError] = []
@@ -209,7 +209,7 @@ class Stage:
         stored = Stored(config, Paths(folder, folder), lambda: catalogue().specs)
         self.engine = Engine(config, catalogue, self._open, Redactor(), stored)
         self.shelf = Shelf(folder / "assistants")
-        self.jobs = Jobs(self.engine, config, self.shelf, store)
+        self.jobs = Jobs(self.engine, config, self.shelf)
 
     async def _open(self, spec: ProviderSpec, settings: Any, progress: Progress) -> Actor:
         return Actor(self, spec.name)

@@ -44,14 +44,12 @@ log = logging.getLogger("waifu_llm.jobs")
 class Jobs:
     """All of them."""
 
-    def __init__(
-        self, engine: Engine, config: Config, shelf: Shelf, store: JobStore | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, config: Config, shelf: Shelf) -> None:
         self.shelf = shelf
         self._engine = engine
         self._config = config
-        self._store: JobStore = store or Memory(config.max_jobs)
-        self._outlives = store is not None
+        self._store: JobStore = Memory(config.max_jobs)
+        self._outlives = False
         self._jobs: dict[str, Job] = {}
         self._lanes = Lanes(engine, self._begin)
         self._waiting: Counter[str] = Counter()
@@ -223,12 +221,15 @@ class Jobs:
 
     # Its own life
 
-    async def open(self) -> None:
-        """Take up what the module's end kept from being done.
+    async def open(self, store: JobStore | None = None) -> None:
+        """Keep jobs in a store that outlives the module, where there is one, and take up what the
+        module's end kept from being done.
 
         Raises:
             WaifuError: When the store cannot be read.
         """
+        if store:
+            self._store, self._outlives = store, True
         for stored in await self._store.unfinished():
             try:
                 self._take_up(stored)
