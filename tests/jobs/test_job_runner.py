@@ -595,7 +595,7 @@ class TestStore:
             turn.end(f"A{number}")
             assert await ears[number].end() is None
         assert [each.text for each in ears] == ["A0", "A1", "A2"]
-        assert [store.row(job.id).attempts for job in jobs] == [2, 1, 1]
+        assert [store.row(job.id).attempts for job in jobs] == [1, 1, 1]
 
     async def test_what_ended_is_told_after_a_restart_too(self, new_stage: NewStage) -> None:
         store = FakeStore()
@@ -616,7 +616,7 @@ class TestStore:
             await stage.turn()
             await stage.jobs.close()
         stage = await new_stage(store)
-        assert "started 3 times" in (await stage.jobs.ended(job.id)).message
+        assert "ended 3 times" in (await stage.jobs.ended(job.id)).message
         assert not stage.turns
 
     async def test_a_job_of_the_connection_s_own_key_fails_and_says_so(self, new_stage) -> None:

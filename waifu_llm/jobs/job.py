@@ -35,7 +35,13 @@ class Job:
     """What the module knows of one job that has not ended."""
 
     def __init__(
-        self, stored: StoredJob, client: str, priority: int, loads: Sequence[Load]
+        self,
+        stored: StoredJob,
+        client: str,
+        priority: int,
+        loads: Sequence[Load],
+        *,
+        taken_up: bool = False,
     ) -> None:
         self.stored = stored
         self.id = stored.id
@@ -43,6 +49,8 @@ class Job:
         self.priority = priority
         self.loads = loads
         """Of each step. Its keys are here and nowhere else."""
+        self.taken_up = taken_up
+        """Out of the store, after a restart of the module."""
         self.state: Literal["waiting", "running", "ending", "ended"] = "waiting"
         self.task: asyncio.Task[None] | None = None
         self._text = Gathered()

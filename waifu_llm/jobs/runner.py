@@ -144,8 +144,9 @@ class Jobs:
     async def _run(self, job: Job, run: Run) -> None:
         message: str | None = None
         try:
-            job.stored.attempts += 1
-            await self._store.started(job.id, job.stored.attempts)
+            if job.taken_up:  # a first start need not be kept: it costs what an `add` does
+                job.stored.attempts += 1
+                await self._store.started(job.id, job.stored.attempts)
             await run.do()
         except WaifuError as error:
             message = error.message
@@ -238,9 +239,10 @@ class Jobs:
         self._looking = self._runs.start(self._look_after())
 
     def _take_up(self, stored: StoredJob) -> None:
-        if stored.attempts >= MOST_STARTS:
+        if 1 + stored.attempts >= MOST_STARTS:
             raise Unavailable(
-                f"It was started {stored.attempts} times, and each time the module ended before it."
+                f"The module ended {MOST_STARTS} times before this job was done. It is not begun "
+                "once more."
             )
         try:
             todo = work.read(stored.body)
@@ -252,7 +254,7 @@ class Jobs:
                 "and such a key is never kept: add the job again, or store the key."
             )
         loads = [step.source.load(self._engine) for step in todo.steps]
-        job = Job(stored, todo.client, todo.priority, loads)
+        job = Job(stored, todo.client, todo.priority, loads, taken_up=True)
         self._count(job, 1)
         self._queue(job)
 

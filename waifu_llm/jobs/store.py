@@ -22,7 +22,7 @@ class StoredJob(Struct):
     body: bytes
     """What is to be done, as `work.py` writes it."""
     attempts: int = 0
-    """How often it was started."""
+    """How often it was begun anew, after a restart of the module."""
     state: State = "waiting"
     text: str = ""
     message: str = ""
