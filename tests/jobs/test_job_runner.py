@@ -341,6 +341,22 @@ class TestBusy:
         assert await next_one.end() is None
 
 
+class TestTooMuch:
+    async def test_an_answer_without_an_end_is_ended(self, stage, monkeypatch) -> None:
+        monkeypatch.setattr(running, "MOST_TEXT", 10)
+        _, ears = await stage.add()
+        turn = await stage.turn()
+        turn.say("12345")
+        turn.say("67890")
+        turn.say("1")
+        assert "more than 10 characters" in str(await ears.end())
+        assert ears.text == "1234567890"
+        await stage.until(lambda: turn.interrupted)
+        _, ears = await stage.add()
+        (await stage.turn(1)).end("1234567890")
+        assert await ears.end() is None
+
+
 class TestListening:
     async def test_who_comes_late_hears_what_was_missed_and_what_comes(self, stage: Stage) -> None:
         job, _ = await stage.add()
@@ -519,7 +535,7 @@ class TestRoom:
     async def test_so_much_may_be_in_memory(self, stage: Stage, monkeypatch) -> None:
         monkeypatch.setattr(runner, "MOST_BYTES", 1_000_000)
         _, ears = await stage.add("q" * 900_000)
-        with pytest.raises(Overloaded):
+        with pytest.raises(Overloaded, match="bytes"):
             await stage.add("q" * 200_000)
         await stage.add("q" * 1000)
         await stage.turn(of=PLACES)

@@ -13,12 +13,12 @@ import msgspec
 
 from waifu_llm.conversation import Message, Params
 from waifu_llm.engine import Engine
-from waifu_llm.errors import Busy, Overloaded, Unavailable, WaifuError
+from waifu_llm.errors import Busy, ContextTooLong, Overloaded, Unavailable, WaifuError
 from waifu_llm.generation import Final
 from waifu_llm.guest import Guest
 from waifu_llm.holdings import Asked
 from waifu_llm.jobs import work
-from waifu_llm.jobs.assistants import Given, ask_for_summary, fill
+from waifu_llm.jobs.assistants import MOST_TEXT, Given, ask_for_summary, fill
 from waifu_llm.jobs.job import Job
 from waifu_llm.jobs.lanes import Lane, Lanes
 from waifu_llm.jobs.work import Step
@@ -128,12 +128,21 @@ class Run:
 
 
 class Ear:
-    """Listens to one generation for a job."""
+    """Listens to one generation for a job. Nobody may be there who would stop one that has no end,
+    so it does that."""
 
     def __init__(self, say: Say, flush: Flush) -> None:
-        self.chunk = say
         self.flush = flush
         self.ended: asyncio.Future[Final] = asyncio.get_running_loop().create_future()
+        self._say = say
+        self._left = MOST_TEXT
+
+    def chunk(self, text: str) -> None:
+        self._left -= len(text)
+        if self._left >= 0:
+            self._say(text)
+        elif not self.ended.done():
+            self.ended.set_exception(ContextTooLong(f"It said more than {MOST_TEXT} characters."))
 
     def reasoning(self, text: str) -> None:
         """A job's listeners hear what is said, and not what was thought."""

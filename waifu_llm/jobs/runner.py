@@ -104,8 +104,10 @@ class Jobs:
 
     def _see_room(self, job: Job) -> None:
         limits, waiting = self._config, self._waiting
-        if waiting.total() >= limits.max_jobs or self._bytes + job.size > MOST_BYTES:
+        if waiting.total() >= limits.max_jobs:
             what = f"{waiting.total()} jobs wait already"
+        elif self._bytes + job.size > MOST_BYTES:
+            what = f"Jobs of {self._bytes} bytes wait and run already, and {MOST_BYTES} are taken"
         elif waiting[job.client] >= limits.max_jobs_per_client:
             what = f"{waiting[job.client]} jobs of this client wait already"
         else:

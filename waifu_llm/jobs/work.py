@@ -1,7 +1,7 @@
 """What a job is to do: made of an `add` once and for all, and written down without a secret.
 
-Whatever the assistant's file, the connection or the profile say later, an accepted job stays as it
-was accepted. What it loads providers with is in two forms: as it was given, in memory; and as it
+Whatever becomes of the assistant's file or of the connection, an accepted job stays as it was
+accepted. What it loads providers with is in two forms: as it was given, in memory; and as it
 may be kept, where a key of the connection's own is missing.
 """
 
