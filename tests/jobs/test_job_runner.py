@@ -23,8 +23,8 @@ from waifu_llm.errors import (
     WaifuError,
 )
 from waifu_llm.holdings import Asked
+from waifu_llm.jobs import room
 from waifu_llm.jobs import run as running
-from waifu_llm.jobs import runner
 
 NewStage = Callable[..., Awaitable[Stage]]
 TALK = [Message("user", "one"), Message("assistant", "two"), Message("user", "three")]
@@ -533,7 +533,7 @@ class TestRoom:
         await stage.add(client="b")
 
     async def test_so_much_may_be_in_memory(self, stage: Stage, monkeypatch) -> None:
-        monkeypatch.setattr(runner, "MOST_BYTES", 1_000_000)
+        monkeypatch.setattr(room, "MOST_BYTES", 1_000_000)
         _, ears = await stage.add("q" * 900_000)
         with pytest.raises(Overloaded, match="bytes"):
             await stage.add("q" * 200_000)
@@ -557,6 +557,7 @@ class TestStore:
             await asyncio.sleep(0)
         assert not accepting.done()
         assert not stage.turns
+        assert stage.jobs.status() == {"waiting": 1, "running": 0}
         store.open.set()
         await accepting
         (row,) = (store.row(id) for id in store.rows)

@@ -10,17 +10,17 @@ import asyncio
 import logging
 import time
 import uuid
-from collections import Counter
 
 import msgspec
 
 from waifu_llm.config import Config
 from waifu_llm.engine import Engine
-from waifu_llm.errors import Forbidden, InvalidMessage, Overloaded, Unavailable, WaifuError
+from waifu_llm.errors import Forbidden, InvalidMessage, Unavailable, WaifuError
 from waifu_llm.holdings import Holdings
 from waifu_llm.jobs import assistants, work
 from waifu_llm.jobs.job import Job, Listener
 from waifu_llm.jobs.lanes import Lane, Lanes
+from waifu_llm.jobs.room import Room
 from waifu_llm.jobs.run import Run
 from waifu_llm.jobs.shelf import Shelf
 from waifu_llm.jobs.store import ENDED, JobStore, Memory, State, StoredJob
@@ -28,10 +28,7 @@ from waifu_llm.jobs.work import Planner, Work
 from waifu_llm.protocol import Add
 from waifu_llm.tasks import Tasks
 
-MOST_BYTES = 256 * 1024 * 1024
-"""What all jobs that have not ended may come to together: they are in memory."""
 MOST_STARTS = 3
-_RETRY_AFTER_MS = 1_000
 _LOOKS_EVERY_SECONDS = 1.0
 _FORGETS_EVERY_SECONDS = 60.0
 _ENDINGS_SECONDS = 2.0
@@ -52,8 +49,7 @@ class Jobs:
         self._outlives = False
         self._jobs: dict[str, Job] = {}
         self._lanes = Lanes(engine, self._begin)
-        self._waiting: Counter[str] = Counter()
-        self._bytes = 0
+        self._room = Room(config)
         self._runs = Tasks()
         self._ends = Tasks()
         self._looking: asyncio.Task[None] | None = None
@@ -87,8 +83,8 @@ class Jobs:
             Overloaded: When too many wait already.
             WaifuError: When it cannot be kept.
         """
-        self._see_room(job)
-        self._count(job, 1)
+        self._room.check(job)
+        self._room.enter(job)
         if self._outlives:
             await asyncio.shield(self._runs.start(self._keep(job)))
         else:
@@ -98,32 +94,10 @@ class Jobs:
         try:
             await self._store.add(job.stored)
         except BaseException:
-            self._count(job, -1)
+            self._room.waits_no_longer(job)
+            self._room.leave(job)
             raise
         self._queue(job)
-
-    def _see_room(self, job: Job) -> None:
-        limits, waiting = self._config, self._waiting
-        if waiting.total() >= limits.max_jobs:
-            what = f"{waiting.total()} jobs wait already"
-        elif self._bytes + job.size > MOST_BYTES:
-            what = f"Jobs of {self._bytes} bytes wait and run already, and {MOST_BYTES} are taken"
-        elif waiting[job.client] >= limits.max_jobs_per_client:
-            what = f"{waiting[job.client]} jobs of this client wait already"
-        else:
-            return
-        raise Overloaded(
-            f"{what}. Try again when some of them are done.", retry_after_ms=_RETRY_AFTER_MS
-        )
-
-    def _count(self, job: Job, one: int) -> None:
-        self._bytes += one * job.size
-        self._count_waiting(job, one)
-
-    def _count_waiting(self, job: Job, one: int) -> None:
-        self._waiting[job.client] += one
-        if not self._waiting[job.client]:
-            del self._waiting[job.client]
 
     def _queue(self, job: Job) -> None:
         self._jobs[job.id] = job
@@ -137,7 +111,7 @@ class Jobs:
 
     def _begin(self, job: Job, lane: Lane) -> None:
         """Its turn has come, and it has a place."""
-        self._count_waiting(job, -1)
+        self._room.waits_no_longer(job)
         run = Run(self._engine, self._lanes, job, lane)
         job.starts()
         job.task = self._runs.start(self._run(job, run))
@@ -167,7 +141,7 @@ class Jobs:
         except Exception as exc:  # whatever it is, those who listen hear the end
             log.error("what became of the job %s could not be kept", job.id, exc_info=exc)
         self._jobs.pop(job.id, None)
-        self._bytes -= job.size
+        self._room.leave(job)
         job.ends(message)
 
     # Listening and cancelling
@@ -209,7 +183,7 @@ class Jobs:
             )
         if job.state == "waiting":
             self._lane(job).waiting.remove(job)
-            self._count_waiting(job, -1)
+            self._room.waits_no_longer(job)
         self._stop(job, "Cancelled.")
 
     def _stop(self, job: Job, why: str) -> None:
@@ -219,8 +193,8 @@ class Jobs:
         self._ends.start(self._end(job, why))
 
     def status(self) -> dict[str, int]:
-        waiting = self._waiting.total()
-        return {"waiting": waiting, "running": len(self._jobs) - waiting}
+        running = sum(1 for job in self._jobs.values() if job.task)
+        return {"waiting": self._room.waiting, "running": running}
 
     # Its own life
 
@@ -257,7 +231,7 @@ class Jobs:
             )
         loads = [step.source.load(self._engine) for step in todo.steps]
         job = Job(stored, todo.client, todo.priority, loads, taken_up=True)
-        self._count(job, 1)
+        self._room.enter(job)
         self._queue(job)
 
     async def _look_after(self) -> None:
