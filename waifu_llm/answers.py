@@ -57,7 +57,7 @@ class Dialect:
 
     def error(self, error: WaifuError, about: About) -> bytes:
         """For what has no final of its own."""
-        return _encode({"type": "error", **_echo(about), **self._failure(error)})
+        return _encode({"type": "error", **_echo(about), **_of_job(about), **self._failure(error)})
 
     # Answers to `generate`
 
@@ -134,11 +134,11 @@ def piece(prefix: bytes, text: str) -> bytes:
 
 
 def job_accepted(asked: Add, job_id: str) -> bytes:
-    return _encode({"type": "resp_add", **_echo(asked), "job_id": job_id})
+    return _encode({"type": "resp_add", **_echo(asked), "id": asked.id, "job_id": job_id})
 
 
 def job_cancelled(asked: Cancel) -> bytes:
-    return _encode({"type": "cancelled", **_echo(asked)})
+    return _encode({"type": "cancelled", **_echo(asked), "job_id": asked.job_id})
 
 
 def job_pending(job_id: str, place: int) -> bytes:
@@ -159,12 +159,20 @@ def job_failed(job_id: str, message: str) -> bytes:
 
 
 def _echo(asked: Any) -> Fields:
-    """What was said of it, said back: the ids, and the provider as it was named."""
+    """What was said of it, said back: the id, and the provider as it was named."""
     fields: Fields = {}
-    for spelling in ("unique_request_id", "id", "job_id", "provider", "llm"):
+    if asked.unique_request_id is not None:
+        fields["unique_request_id"] = asked.unique_request_id
+    for spelling in ("provider", "llm"):
         if (name := getattr(asked, spelling, None)) is not None:
             fields[spelling] = name
     return fields
+
+
+def _of_job(about: About) -> Fields:
+    """Which job it was about: in the client's word for it, or in ours."""
+    ids = {"id": about.id, "job_id": about.job_id}
+    return {name: id for name, id in ids.items() if id is not None}
 
 
 def _whole(final: Final) -> Mapping[str, Any]:
