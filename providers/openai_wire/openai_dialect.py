@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, Dict, List
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +17,7 @@ _AT_HOME = {
 """OpenAI's own models; servers of others that speak its API seldom know these."""
 _LENGTHS = {"max_tokens", "max_completion_tokens"}
 _REFUSALS = (400, 422)
+_CHATS = "/chat/completions"
 
 
 class Dialect(Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,7 +70,23 @@ class Dialect(Struct, frozen=True, forbid_unknown_fields=True):
         """The dialect of one load."""
         at_home = settings["base_url"].startswith(_HOME)
         dialect = msgspec.convert({**(_AT_HOME if at_home else {}), **table}, cls)
+        if settings.get("exact"):
+            dialect = dialect.exactly(settings["base_url"])
         return msgspec.structs.replace(dialect, query=_filled(dialect.query, settings))
+
+    def exactly(self, address: str) -> Dialect:
+        """Chats go to precisely this address. Where the rest is, such as the list of models, can be
+        told only from one that ends as it does with most."""
+        base = base_of(address)
+        beside = {"prompt_path": "", "embeddings_path": "", "models_path": "", "key_path": ""}
+        return msgspec.structs.replace(self, chat_path=address, **({} if base else beside))
+
+
+def base_of(address: str) -> str:
+    """What stands before the path of chats; "" where the address has another path."""
+    path = urlsplit(address).path
+    base, ends_so, _ = path.rpartition(_CHATS)
+    return address[: address.index(path)] + base if ends_so and path.endswith(_CHATS) else ""
 
 
 def _filled(query: Dict[str, str], settings: Dict[str, Any]) -> Dict[str, str]:

@@ -16,7 +16,7 @@ from typing import List, Optional
 import aiohttp
 import msgspec
 from msgspec import Struct
-from openai_dialect import Dialect, Habits
+from openai_dialect import Dialect, Habits, base_of
 from openai_errors import named_in, of_refusal
 from openai_events import CompletionReader, EventReader, Usage
 from openai_request import body_of
@@ -29,6 +29,7 @@ except ImportError:  # Windows
     uvloop = None
 
 _CONNECT_SECONDS = 10.0
+_NOT_THERE = (404, 405, 501)
 _CONNECTIONS = {"max_connections": 1000, "keepalive_expiry": 240}
 
 
@@ -69,7 +70,7 @@ class Speaker(Provider):
     def for_client(self, settings):
         limits = self.http.Limits(**_CONNECTIONS)
         return {
-            "base_url": settings["base_url"],
+            "base_url": self._base(settings),
             "default_query": self.speech.query,
             "max_retries": 0,
             # The core watches the clock and interrupts; one for each read would only cost.
@@ -77,6 +78,10 @@ class Speaker(Provider):
             # A redirect is not followed: the key goes to this address alone.
             "http_client": self.sdk.DefaultAioHttpClient(limits=limits, follow_redirects=False),
         }
+
+    def _base(self, settings):
+        address = settings["base_url"]
+        return base_of(address) or address if settings.get("exact") else address
 
     async def load(self, settings):
         self.speech = Dialect.of(self.dialect, settings)
@@ -103,6 +108,7 @@ class Speaker(Provider):
         return kind(signs_calls=self.speech.returns_thoughts)
 
     async def embed(self, model_id, texts):
+        self._see_that_it_has(self.speech.embeddings_path)
         body = {"model": model_id, "input": texts, "encoding_format": "float"}
         with self._told():
             response = await self._reach(self.speech.embeddings_path, body)
@@ -142,13 +148,20 @@ class Speaker(Provider):
         try:
             kind = self.http.Response
             response = await self._client.get(path, cast_to=kind, options=self._options)
-        except self.sdk.NotFoundError:
+        except self.sdk.APIStatusError as exc:
+            if exc.status_code not in _NOT_THERE:
+                raise
             return b""
         return response.content
+
+    def _see_that_it_has(self, path):
+        if not path:
+            raise ProviderError("UNSUPPORTED", "Only chats are asked for at this exact address.")
 
     async def _ask(self, request):
         """Send it; again where the server wants it said in another way."""
         path = self.speech.chat_path if request.prompt is None else self.speech.prompt_path
+        self._see_that_it_has(path)
         habits = self._habits[request.model_id]
         while True:
             body = body_of(request, self.speech, habits)

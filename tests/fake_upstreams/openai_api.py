@@ -73,8 +73,8 @@ class OpenAI(Connection):
             self._send_error(401, _wrong_key(self.entry["key"]))
         elif path.endswith("/models"):
             self.send_json(200, {"object": "list", "data": [_model(name) for name in MODELS]})
-        elif path.endswith("/completions"):
-            self._plain = not path.endswith("/chat/completions")
+        elif path.endswith(("/completions", "/api/chat")):
+            self._plain = not path.endswith(("/chat/completions", "/api/chat"))
             await self._complete(body, Wanted.of(body))
         elif path.endswith("/embeddings"):
             self.send_json(200, _embeddings(body))

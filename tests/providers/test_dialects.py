@@ -147,6 +147,48 @@ async def test_a_declared_vendor_passes_the_conformance_run(conformance_of, upst
     assert await conformance_of(spec, "bench-40-1-20", **settings) == {}
 
 
+# An address that is used exactly as it is given
+
+
+@pytest.mark.parametrize(
+    ("address", "at_load"),
+    [
+        ("/v1/chat/completions", ["/v1/models"]),
+        ("/chat/completions", ["/models"]),
+        ("/v1/chat/completions?tenant=7", ["/v1/models"]),
+        ("/api/chat", []),
+        ("/api/chat?tenant=7", []),
+    ],
+)
+async def test_an_exact_address_is_asked_as_it_is(wire, upstream, address, at_load) -> None:
+    root = upstream.base_url.removesuffix("/v1")
+    exact = {"base_url": root + address, "settings": {"exact": True}, "api_key": KEY}
+    loaded = await wire.load("openai-compatible", **exact)
+    assert loaded["error"] == "SUCCESS", loaded
+    for stream in (True, False):
+        final = await wire.final(
+            generate(model=MODEL, stream=stream, params={"extra": {"fake": {"chunks": 2}}})
+        )
+        assert (final["error"], final["response"]) == ("SUCCESS", " word word"), final
+    path, _, query = address.partition("?")
+    log = upstream.log()
+    assert in_order(log) == [*at_load, path, path]
+    assert [each["query"] for each in log if each["method"] == "POST"] == [query] * 2
+    assert {each["key"] for each in log} == {KEY}
+
+
+async def test_at_an_exact_address_that_tells_no_base_only_chats_are_asked_for(
+    wire, upstream
+) -> None:
+    address = upstream.base_url.removesuffix("/v1") + "/api/chat"
+    await wire.load("openai-compatible", base_url=address, settings={"exact": True})
+    upstream.forget()
+    embed = {"type": "embed", "unique_request_id": "e", "model_id": MODEL, "texts": ["a"]}
+    refused = await wire.ask(embed)
+    assert (refused["error"], "exact" in refused["message"]) == ("UNSUPPORTED", True)
+    assert upstream.log() == []
+
+
 # Azure's older way
 
 
