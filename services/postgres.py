@@ -19,6 +19,8 @@ class Postgres(Server):
     """It trusts whoever comes from this machine."""
 
     stop_signal = signal.SIGINT  # "fast": it does not wait for those who are connected
+    flushes = False
+    """Whether what it writes outlives the machine too. With many databases that takes minutes."""
     user = "postgres"
 
     def prepare(self) -> None:
@@ -36,6 +38,7 @@ class Postgres(Server):
             str(self._programs / "postgres"),
             *("-D", str(self._data), "-p", str(self.port)),
             *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="),
+            *("-c", f"fsync={'on' if self.flushes else 'off'}"),
         ]
 
     def answers(self) -> bool:

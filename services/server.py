@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,6 +15,7 @@ from pathlib import Path
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
+_PORTS = (16_384, 32_768)
 
 
 class Server:
@@ -80,7 +83,8 @@ class Server:
         process, self._process = self._process, None
         if process is None:
             return
-        os.killpg(process.pid, how)
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself, and says why in its log
+            os.killpg(process.pid, how)
         try:
             process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -99,6 +103,10 @@ class Server:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """None of those that systems give to connections: while a server is stopped, one that tries to
+    reach it could be given its port, and would keep it from starting again."""
+    while True:
+        port = random.randrange(*_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
