@@ -102,6 +102,41 @@ async def rest_of(wire: Wire) -> list[dict[str, Any]]:
     return messages
 
 
+# Its store
+
+
+def test_a_store_is_made_when_one_is_asked_for(start_at, tmp_path: Path) -> None:
+    start_at()
+    assert not (tmp_path / "home" / "store.db").exists()
+    start_at("--store", "sqlite")
+    assert (tmp_path / "home" / "store.db").stat().st_size > 0
+
+
+def test_a_second_module_does_not_take_the_store_of_the_first(start_at, tmp_path: Path) -> None:
+    first = start_at("--store", "sqlite")
+    status, said = refused(tmp_path / "home", "--store", "sqlite")
+    assert (status, "has one writer" in said) == (1, True)
+    first.interrupt()
+    assert first.wait() == 0
+    start_at("--store", "sqlite")
+
+
+@pytest.mark.parametrize("store", ["mysql://me:canary@box/x", "postgresql://me:canary@box?a=b"])
+def test_a_store_that_cannot_be_is_refused_and_its_password_not_shown(tmp_path, store) -> None:
+    status, said = refused(tmp_path, "--store", store)
+    assert (status, "`store` should be" in said, "canary" in said) == (2, True, False)
+
+
+def test_a_port_that_is_taken_leaves_the_store_to_others(start_at, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        status, said = refused(tmp_path / "home", "--store", "sqlite", "--port", port)
+    assert (status, "listens at" in said) == (1, True)
+    start_at("--store", "sqlite")
+
+
 # Starting
 
 

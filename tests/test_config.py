@@ -282,5 +282,5 @@ def test_what_holds_cannot_be_changed():
         Config().port = 1
 
 
-def test_the_token_is_the_only_secret():
-    assert [each.name for each in settings() if each.metadata["secret"]] == ["token"]
+def test_what_may_hold_a_secret_is_marked():
+    assert [each.name for each in settings() if each.metadata["secret"]] == ["token", "store"]

@@ -10,7 +10,7 @@ from support import LIMIT
 from test_guest import KEYED, OPEN, OTHER, STORED, Shop, ask, ask_lasting, asked, load, turns
 
 from waifu_llm.engine import Engine
-from waifu_llm.errors import Unavailable, WaifuError
+from waifu_llm.errors import InvalidProvider, Unavailable, WaifuError
 
 
 @pytest.fixture
@@ -25,6 +25,12 @@ async def engine(shop: Shop) -> Engine:
 
 async def test_it_names_what_can_be_loaded(engine):
     assert engine.providers() == sorted([KEYED, OPEN, OTHER])
+
+
+async def test_it_knows_whose_key_a_name_stands_for(engine):
+    assert engine.key_home(KEYED) == (KEYED, "")
+    with pytest.raises(InvalidProvider):
+        engine.key_home("nobody")
 
 
 # Status
@@ -79,7 +85,9 @@ async def test_after_silence_everything_has_its_final(engine, shop):
     shop.hold(OTHER)
     waiting = ask(other, OTHER, id="waiting")
     just_came = ask(other, OPEN, id="just came")
+    assert not engine.closing
     await engine.silence()
+    assert engine.closing
     for ear in (running, waiting, just_came):
         assert not ear.waits
         final = await ear.heard()

@@ -21,7 +21,7 @@ LAYERS = [
     ["version", "errors", "paths", "redaction", "gathered", "system"],
     ["conversation", "tasks"],
     ["protocol", "config", "backend", "names"],
-    ["specs", "keys", "signatures"],
+    ["specs", "keys", "signatures", "extras"],
     ["hookspecs", "credentials", "profiles"],
     [
         "plugins",
@@ -40,6 +40,7 @@ LAYERS = [
     ["guest", "abilities"],
     ["engine", "answers", "conformance"],
     ["jobs"],
+    ["chats"],
     ["doors.trust", "doors.frames"],
     ["doors.lobby", "doors.replies"],
     ["doors.job_messages"],
@@ -54,7 +55,12 @@ LAYERS = [
 
 LAYER_OF = {room: number for number, layer in enumerate(LAYERS) for room in layer}
 FREE = {"", "doors"}
-OPTIONAL = {"app": {"uvloop"}, "keys": {"keyring"}}
+OPTIONAL = {
+    "app": {"uvloop"},
+    "keys": {"keyring"},
+    "chats": {"sqlalchemy", "alembic", "aiosqlite"},
+}
+"""What a room, or a file, may import where an extra is installed."""
 
 
 def module_name(file):
@@ -141,7 +147,8 @@ def core_dependencies():
 
 @each_core_module
 def test_the_core_imports_only_what_it_declares(module):
-    allowed = core_dependencies() | OPTIONAL.get(module, set())
+    optional = OPTIONAL.get(module, set()) | OPTIONAL.get(room(module), set())
+    allowed = core_dependencies() | optional
     assert foreign_imports(CORE[module]) <= allowed
 
 

@@ -218,6 +218,28 @@ class SlowStore:
         return "of the keyring"
 
 
+# Keys that come with what is registered
+
+
+async def test_a_key_is_kept_under_a_name_used_by_it_and_dropped(paths: Paths) -> None:
+    found = opened(paths)
+    await found.keep_key("vendor", "registered", BOX, "k")
+    assert found.has_key("vendor", BOX, "registered")
+    assert await key(found, key="registered", base_url=f"{BOX}/v1") == "k"
+    with pytest.raises(Authorization):
+        await key(found, key="registered")  # it is not for the vendor's own address
+    await found.drop_key("registered")
+    assert not found.has_key("vendor", BOX, "registered")
+
+
+def test_where_a_key_goes_is_known_of_providers_and_of_profiles(paths: Paths) -> None:
+    write(paths, f'{HILDA}base_url = "{BOX}/v1"\n[profiles.plain]\nprovider = "vendor"\n')
+    found = opened(paths)
+    assert found.origin_of(SPEC, None) == HOME
+    assert found.origin_of(SPEC, found.profiles["plain"]) == HOME
+    assert found.origin_of(SPEC, found.profiles["hilda"]) == BOX
+
+
 @pytest.fixture
 def slow(paths: Paths) -> tuple[Stored, SlowStore]:
     found, store = opened(paths), SlowStore()

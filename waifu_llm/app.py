@@ -12,7 +12,7 @@ import secrets
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from waifu_llm import plugins, profiles, system
 from waifu_llm.backend import Backend, Progress
@@ -23,6 +23,7 @@ from waifu_llm.doors.websocket import WebSocketDoor
 from waifu_llm.engine import Engine
 from waifu_llm.environments import Environments
 from waifu_llm.errors import Unavailable
+from waifu_llm.extras import needed
 from waifu_llm.jobs.runner import Jobs
 from waifu_llm.jobs.shelf import Shelf
 from waifu_llm.paths import Paths, bundled_providers
@@ -32,6 +33,9 @@ from waifu_llm.provider_log import LogFile
 from waifu_llm.redaction import RedactingFilter, Redactor
 from waifu_llm.specs import ProviderSpec
 from waifu_llm.stored import Stored
+
+if TYPE_CHECKING:
+    from waifu_llm.chats.opening import Chats
 
 PARENT_POLL_SECONDS = 1.0
 CLOSE_SECONDS = 7.0
@@ -64,6 +68,7 @@ class Module:
         token = read_token(config, paths)
         self._redactor.learn([token])
         self._jobs = Jobs(self._engine, config, Shelf(paths.assistants))
+        self._chats: Chats | None = None
         self._door = WebSocketDoor(self._engine, self._jobs, config, token, self.stop)
 
     @functools.cached_property
@@ -98,8 +103,13 @@ class Module:
         set_up_logging(self._config.log_level, self._redactor)
         if self._stored.profiles:  # else nobody need wait for the catalogue
             profiles.see_no_clash(self._stored.profiles, self.catalogue().specs)
-        await self._jobs.open()
-        port = await self._door.open()
+        await self._open_store()
+        try:
+            await self._jobs.open(self._chats.job_store if self._chats else None)
+            port = await self._door.open()
+        except BaseException:
+            await self._close_store()
+            raise
         self._catch_signals()
         watch = asyncio.create_task(self._watch_parent())
         on_listening(_url(self._config, port))
@@ -117,13 +127,31 @@ class Module:
 
     async def _close(self) -> None:
         """Whatever is slow to end does not keep us for long."""
-        closing = [self._door.close(), self._engine.close()]
+        closing = [self._door.close(), self._engine.close(), self._close_store()]
         tasks = [asyncio.create_task(each) for each in closing]
         done, _ = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
         for process in self._processes:
             process.kill()
         for task in done:
             task.result()
+
+    async def _open_store(self) -> None:
+        """
+        Raises:
+            WaifuError: When it cannot be used, or what it needs is not installed.
+        """
+        if not self._config.store:
+            return
+        with needed("chats", f"`store` (from {self._config.source('store')})"):
+            from waifu_llm.chats import address
+            from waifu_llm.chats.opening import Chats
+
+            self._redactor.learn(address.secrets_of(self._config.store))
+            self._chats = await Chats.open(self._config, self._paths.home, self._engine)
+
+    async def _close_store(self) -> None:
+        if self._chats:
+            await self._chats.close()
 
     async def _open_backend(
         self, spec: ProviderSpec, settings: Mapping[str, Any], progress: Progress

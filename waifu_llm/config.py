@@ -117,6 +117,20 @@ class Config:
     keyring: bool = setting(
         False, "Keep stored keys in the system's keyring; needs the extra `keyring`."
     )
+    store: str = setting(
+        "",
+        "Keeps chats and jobs: `sqlite`, a file, or postgresql://…; needs the extra `chats`.",
+        secret=True,  # a password may be in it
+    )
+    max_history_messages: int = setting(
+        200, "Messages of a chat that go to a model with a new one.", ge=1, le=10_000
+    )
+    instruction_answers_kept_seconds: float = setting(
+        86_400.0,
+        "How long an answer is kept for an instruction that comes again.",
+        ge=60,
+        le=_YEAR_SECONDS,
+    )
     parent_pid: int = setting(0, "Close when the process with this id ends.", ge=0, le=_LARGEST_PID)
     log_level: str = setting("warning", "debug, info, warning or error.", choices=LOG_LEVELS)
     providers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"help": ""})

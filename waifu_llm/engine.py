@@ -84,6 +84,25 @@ class Engine:
         """How many generations at once it takes."""
         return self._house.loads.concurrency(spec)
 
+    @property
+    def closing(self) -> bool:
+        return self._house.closing
+
+    @property
+    def stored(self) -> Stored:
+        """What the operator stored, and keys that are put beside that."""
+        return self._house.stored
+
+    def key_home(self, name: str) -> tuple[str, str]:
+        """The provider that this name stands for, and the origin that a key for it goes to.
+
+        Raises:
+            InvalidProvider: When it stands for none.
+        """
+        self._house.stored.look()
+        spec, profile = self._house.find(name)
+        return spec.name, self._house.stored.origin_of(spec, profile)
+
     def status(self) -> Mapping[str, Any]:
         """What an operator wants to see, and nothing that is a client's secret."""
         return {

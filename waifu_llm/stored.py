@@ -112,6 +112,28 @@ class Stored:
         secrets = (specs[name].secrets_of(each) for name, each in settings if name in specs)
         return system.open_to_others(self._config_file) and (self._has_token or any(secrets))
 
+    async def keep_key(self, provider: str, name: str, origin: str, key: str) -> None:
+        """Put a key where the operator's are.
+
+        Raises:
+            WaifuError: When that cannot be written.
+        """
+        await _aside(lambda: self._store.set(provider, name, origin, key))
+
+    async def drop_key(self, name: str) -> None:
+        """Remove the keys of this name, whoever they are for."""
+        await _aside(lambda: self._store.remove(lambda each: each.name == name))
+
+    def has_key(self, provider: str, origin: str, name: str) -> bool:
+        self.look()
+        return any(each.identity == (provider, origin, name) for each in self.keys)
+
+    def origin_of(self, spec: ProviderSpec, profile: Profile | None) -> str:
+        """Where it asks when no load says otherwise; "" where it has no choice."""
+        if profile and profile.base_url:
+            return credentials.origin(profile.base_url)
+        return credentials.home_of(spec, self.table(spec.name), os.environ)
+
     def table(self, provider: str) -> Mapping[str, Any]:
         return self._tables.value.providers.get(provider, {})
 

@@ -1,0 +1,57 @@
+"""What instructions came to, kept for a while: whoever sends one again gets the same answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, delete, insert, or_, select, update
+
+from waifu_llm.chats.tables import answers
+from waifu_llm.chats.transaction import AnyRow, Transaction
+
+Answer = dict[str, Any]
+_GONE: Answer = {
+    "status": "success",
+    "message": "This was done. What it told of is deleted since.",
+    "data": None,
+}
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def find(transaction: Transaction, key: str) -> Answer | None:
+    found = await transaction.first(select(answers.c.body).where(answers.c.key == key))
+    answer: Answer | None = msgspec.json.decode(found.body) if found else None
+    return answer
+
+
+async def keep(transaction: Transaction, key: str, answer: Answer, seconds: float) -> None:
+    values = {
+        "key": key,
+        "body": _encode(answer).decode(),
+        "user": transaction.user,
+        "chat": transaction.chat,
+        "forget_at": time.time() + seconds,
+    }
+    await transaction.run(insert(answers).values(values))
+
+
+async def forget_old(transaction: Transaction) -> None:
+    await transaction.run(delete(answers).where(answers.c.forget_at < time.time()))
+
+
+async def forget_user(transaction: Transaction, user: AnyRow) -> None:
+    """That it was done is still known; what it told is not, of chats with others either."""
+    await _empty(transaction, or_(answers.c.user == user.number, answers.c.body.contains(user.id)))
+
+
+async def forget_chats(transaction: Transaction, chats: Sequence[int]) -> None:
+    await _empty(transaction, answers.c.chat.in_(chats))
+
+
+async def _empty(transaction: Transaction, tells: ColumnElement[bool]) -> None:
+    values = {"body": _encode(_GONE).decode(), "user": None, "chat": None}
+    await transaction.run(update(answers).where(tells).values(values))

@@ -1,0 +1,153 @@
+"""Instructions: fetched by a door, decoded (order.py), executed and stored (execution.py).
+
+    users.py, records.py, chats.py, providers.py, llms.py     what is done in one transaction
+    answering.py                                              what a model is asked for
+
+Whoever gives an instruction a key may send it again: it is done once, and the answer is the same.
+That answer is stored in the transaction that did it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from waifu_llm.chats import answers, inbox
+from waifu_llm.chats.answers import Answer
+from waifu_llm.chats.database import Database, StoreAway
+from waifu_llm.chats.execution import NOT_NOW, Execution, Limits
+from waifu_llm.chats.inbox import Accepted
+from waifu_llm.chats.order import LONG, SHORT, decode, failure
+from waifu_llm.chats.talking import Closing, OnChunk
+from waifu_llm.engine import Engine
+from waifu_llm.errors import Unexpected, WaifuError
+from waifu_llm.tasks import Tasks
+
+__all__ = ["Accepted", "Closing", "Instructions", "Limits", "StoreAway"]
+
+log = logging.getLogger("waifu_llm.chats")
+
+
+class Instructions:
+    """Carries them out. Those of one key that come together are one."""
+
+    def __init__(self, database: Database, engine: Engine, limits: Limits) -> None:
+        self._database = database
+        self._execution = Execution(database, engine, limits)
+        self._under_way: dict[str, _Shared] = {}
+        self._tasks = Tasks()
+        self._closed = False
+
+    def is_long(self, instruction: Mapping[str, Any]) -> bool:
+        """Whether a model is asked, which may take minutes."""
+        type = instruction.get("type")
+        return isinstance(type, str) and type in LONG
+
+    async def carry_out(
+        self,
+        instruction: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        on_chunk: OnChunk | None = None,
+    ) -> Answer:
+        """The answer: `status`, `message`, `data`. What is wrong with an instruction is said in it.
+
+        Who stops waiting for a long one ends it, and nothing of it is kept; a short one is done
+        whether or not anybody waits.
+
+        Raises:
+            Closing, StoreAway: When the module shuts down before the end, or the database cannot be
+                used: nothing was done. Whoever keeps the instruction may give it again later.
+        """
+        if self._closed:
+            raise Closing("The module is shutting down.")
+        shared = self._under_way.get(key) if key else None
+        if shared is None or shared.is_given_up:
+            work = self._tasks.start(self._answer(instruction, key, on_chunk))
+            shared = _Shared(work, ends_alone=not self.is_long(instruction))
+            if key:
+                self._remember(key, shared)
+        return await shared.wait()
+
+    def _remember(self, key: str, shared: _Shared) -> None:
+        def forget(_: object) -> None:
+            if self._under_way.get(key) is shared:
+                del self._under_way[key]
+
+        self._under_way[key] = shared
+        shared.work.add_done_callback(forget)
+
+    async def close(self) -> None:
+        """What is under way is done first. What models say has been ended by the engine."""
+        self._closed = True
+        await self._tasks.over()
+
+    # Accepted now, answered later
+
+    async def accept(
+        self, instruction: Mapping[str, Any], key: str, reply: Mapping[str, str]
+    ) -> None:
+        """Keep it until `answered`, also over the end of the module. It is not carried out by this.
+
+        Raises:
+            WaifuError: When the database cannot be used: it was not accepted.
+        """
+        write = self._execution.write
+        await write(lambda transaction: inbox.put(transaction, key, instruction, reply))
+
+    async def unanswered(self) -> list[Accepted]:
+        """What was accepted, and whose answer has not reached its sender for certain."""
+        return await self._execution.read(inbox.everything)
+
+    async def answered(self, key: str) -> None:
+        """The answer has reached its sender. It is kept a while longer, should that ask again."""
+        await self._execution.write(lambda transaction: inbox.take_out(transaction, key))
+
+    async def forget_old(self) -> None:
+        """Answers that nobody asks for any more."""
+        await self._execution.write(answers.forget_old)
+
+    async def _answer(
+        self, instruction: Mapping[str, Any], key: str | None, on_chunk: OnChunk | None
+    ) -> Answer:
+        try:
+            order = decode(instruction, key or self._own_key(), has_sender=key is not None)
+            if order.type in LONG:
+                return await self._execution.ask(order, on_chunk)
+            if SHORT[order.type].reads_only:
+                return await self._execution.look(order)
+            return await self._execution.change(order)
+        except NOT_NOW:
+            raise
+        except WaifuError as error:
+            return failure(error)
+        except Exception as exc:
+            log.error("a fault of the module", exc_info=exc)
+            return failure(Unexpected(f"A fault of the module: {type(exc).__name__}."))
+
+    def _own_key(self) -> str | None:
+        """Where it cannot be known whether a commit came through, the next try looks for this."""
+        return f"own {secrets.token_hex(16)}" if self._database.doubts_commits else None
+
+
+class _Shared:
+    """One piece of work that several may wait for."""
+
+    def __init__(self, work: asyncio.Task[Answer], *, ends_alone: bool) -> None:
+        self.work = work
+        self.is_given_up = False
+        self._ends_alone = ends_alone
+        self._waiting = 0
+
+    async def wait(self) -> Answer:
+        self._waiting += 1
+        try:
+            return await asyncio.shield(self.work)
+        finally:
+            self._waiting -= 1
+            if not self._waiting and not self._ends_alone:
+                self.is_given_up = True
+                self.work.cancel()

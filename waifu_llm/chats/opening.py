@@ -1,0 +1,60 @@
+"""Opens the store as the settings name it, with all that works upon it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from waifu_llm.chats import address
+from waifu_llm.chats.database import Database
+from waifu_llm.chats.instructions import Instructions, Limits
+from waifu_llm.chats.job_store import SqlJobStore
+from waifu_llm.chats.postgres import PostgreSQL
+from waifu_llm.chats.sqlite import SQLite
+from waifu_llm.config import Config
+from waifu_llm.engine import Engine
+from waifu_llm.errors import WaifuError
+
+_SWEEP_SECONDS = 600.0
+log = logging.getLogger("waifu_llm.chats")
+
+
+async def open_database(store: str, home: Path, *, writes: bool = True) -> Database:
+    """
+    Raises:
+        WaifuError: When there is no such store, it is in use, or of a newer program.
+    """
+    place = address.read(store, home)
+    if isinstance(place, Path):
+        return await Database.open(SQLite(place, writes=writes))
+    return await Database.open(PostgreSQL(place))
+
+
+class Chats:
+    """A store that is open, for one module."""
+
+    def __init__(self, database: Database, engine: Engine, config: Config) -> None:
+        self._database = database
+        limits = Limits(config.max_history_messages, config.instruction_answers_kept_seconds)
+        self.instructions = Instructions(database, engine, limits)
+        self.job_store = SqlJobStore(database)
+        self._sweeping = asyncio.create_task(self._sweep())
+
+    @classmethod
+    async def open(cls, config: Config, home: Path, engine: Engine) -> Chats:
+        return cls(await open_database(config.store, home), engine, config)
+
+    async def close(self) -> None:
+        """After the engine fell silent: what is under way is done, and nothing begins."""
+        self._sweeping.cancel()
+        await self.instructions.close()
+        await self._database.close()
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                await self.instructions.forget_old()
+            except WaifuError as error:  # the next time, then
+                log.warning("old answers are not forgotten yet: %s", error)
+            await asyncio.sleep(_SWEEP_SECONDS)

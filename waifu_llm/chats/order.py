@@ -1,0 +1,71 @@
+"""An instruction, read: which type it is, what it is about, and in which words it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from waifu_llm.chats import answering, chats, llms, providers, records, users
+from waifu_llm.chats.answers import Answer
+from waifu_llm.chats.entry import Entry
+from waifu_llm.chats.fields import read
+from waifu_llm.chats.transaction import Outcome
+from waifu_llm.errors import InvalidMessage, WaifuError
+
+SHORT: dict[str, Entry] = {
+    **users.INSTRUCTIONS,
+    **records.INSTRUCTIONS,
+    **chats.INSTRUCTIONS,
+    **providers.INSTRUCTIONS,
+    **llms.INSTRUCTIONS,
+}
+"""What is done in one transaction."""
+LONG = answering.INSTRUCTIONS
+"""What a model is asked for, which may take minutes."""
+TYPES = [*SHORT, *LONG]
+
+
+class Order(Struct, frozen=True):
+    """One instruction."""
+
+    type: str
+    said: Mapping[str, Any]
+    data: Any
+    """The same, typed."""
+    key: str | None
+    """By which it is known, should it come again."""
+    has_sender: bool
+    """Whether it is the sender who may send it again, and not only we who may try again."""
+
+    @property
+    def is_recorded(self) -> bool:
+        return self.type in LONG or SHORT[self.type].is_recorded
+
+
+def decode(instruction: Mapping[str, Any], key: str | None, *, has_sender: bool) -> Order:
+    """
+    Raises:
+        InvalidMessage: When it is no instruction: says what is wrong, and where.
+    """
+    type, said = instruction.get("type"), instruction.get("data")
+    if not isinstance(type, str):
+        raise InvalidMessage(f"An instruction has a `type`, one of {', '.join(TYPES)}.")
+    if type not in SHORT and type not in LONG:
+        raise InvalidMessage(f"There is no instruction `{type}`. Known: {', '.join(TYPES)}.")
+    if said is None:
+        said = {}
+    if not isinstance(said, Mapping):
+        raise InvalidMessage("`data` of an instruction should be an object.")
+    kind = LONG[type] if type in LONG else SHORT[type].data
+    return Order(type, said, read(said, kind), key, has_sender)
+
+
+def success(outcome: Outcome) -> Answer:
+    message, data = outcome
+    return {"status": "success", "message": message, "data": data}
+
+
+def failure(error: WaifuError) -> Answer:
+    return {"status": "error", "message": error.message, "data": None}

@@ -1,0 +1,105 @@
+"""Asks a model through the engine: each time as a guest of its own, who leaves with the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from waifu_llm.chats.aims import COMPATIBLE
+from waifu_llm.conversation import Message, Params
+from waifu_llm.engine import Engine
+from waifu_llm.errors import ContextTooLong, Unavailable
+from waifu_llm.generation import Final
+from waifu_llm.holdings import Asked
+from waifu_llm.protocol import Generate
+
+OnChunk = Callable[[str], None]
+
+
+class Closing(Unavailable):
+    """The module shuts down: nothing was done, and it can be done after the next start."""
+
+
+class _Listener:
+    """Passes the text on, and waits for the end."""
+
+    def __init__(self, on_chunk: OnChunk | None) -> None:
+        self._on_chunk = on_chunk
+        self.over: asyncio.Future[Final] = asyncio.get_running_loop().create_future()
+
+    def chunk(self, text: str) -> None:
+        if self._on_chunk and not self.over.done():
+            self._on_chunk(text)
+
+    def reasoning(self, text: str) -> None: ...
+
+    def final(self, final: Final) -> None:
+        if not self.over.done():
+            self.over.set_result(final)
+
+    def flush(self) -> None: ...
+
+
+async def ask(
+    engine: Engine,
+    asked: Asked,
+    messages: Sequence[Message],
+    params: Params,
+    on_chunk: OnChunk | None,
+) -> str:
+    """The whole answer. What does not fit is tried once more with the later half of what was said.
+
+    Raises:
+        Closing: When the module shuts down meanwhile.
+        WaifuError: When there is no answer.
+    """
+    try:
+        return await _ask(engine, asked, messages, params, on_chunk)
+    except ContextTooLong:
+        if len(messages) < 2:
+            raise
+        return await _ask(engine, asked, messages[len(messages) // 2 :], params, on_chunk)
+
+
+async def _ask(
+    engine: Engine,
+    asked: Asked,
+    messages: Sequence[Message],
+    params: Params,
+    on_chunk: OnChunk | None,
+) -> str:
+    guest, listener = engine.enter(), _Listener(on_chunk)
+    try:
+        guest.holdings.load(asked)
+        request = Generate(
+            unique_request_id="answer",
+            provider=asked.alias or asked.provider,
+            messages=list(messages),
+            params=params,
+            stream=on_chunk is not None,
+        )
+        guest.generate(request, listener)
+        final = await listener.over
+    finally:
+        engine.leave(guest)
+    if final.error and engine.closing:
+        raise Closing("The module is shutting down.")
+    if final.error:
+        raise final.error
+    return final.response
+
+
+def asked_of(name: str, api_endpoint: str | None, provider: str | None, key: str | None) -> Asked:
+    """What is loaded for a registered provider."""
+    if api_endpoint is None:
+        assert provider is not None
+        return Asked(provider, key=key)
+    settings: dict[str, Any] = {"base_url": api_endpoint, "exact": True}
+    return Asked(COMPATIBLE, settings, alias=name, key=key)
+
+
+def with_model(params: Params | None, model: str) -> Params:
+    return msgspec.structs.replace(params or Params(), model_id=model)
