@@ -31,6 +31,8 @@ COMMANDS = {
     "assistants": "Keep assistants for jobs, list, show and remove them.",
     "jobs": "Add a job to a running module, listen to one, or cancel it.",
     "keys": "Store the keys of providers, list, remove and test them.",
+    "users": "Show, export and delete the users whose chats are kept.",
+    "chats": "Show, export and delete the chats that are kept.",
     "models": "List, download, show and delete models for local providers.",
     "new-provider": "Make a provider of your own, ready to be changed.",
     "check-provider": "Check a provider's folder with real processes.",
