@@ -7,6 +7,8 @@ scripts/soak --kills 50       kill the core so often instead
 scripts/soak --cycles 1000    let so many providers come and go instead
 scripts/soak --installs 50    kill so many installations instead
 scripts/soak --jobs 10000     add so many jobs, with listeners that come and go, instead
+scripts/soak --chats 10000    send so many instructions to a store instead
+scripts/soak --chats 10000 --chat-kills 50 --store postgresql://…   and kill who carries them out
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))  # the fa
 
 from fake_upstreams.running import running_upstream
 
+from soak.chats import send_instructions
 from soak.clients import ANSWER_SECONDS, KEYS, Crowd
 from soak.cycles import SPARE_DESCRIPTORS, come_and_go
 from soak.family import Core, left_of, start_core
@@ -62,6 +65,9 @@ async def _run(home: Path, chosen: argparse.Namespace) -> None:
         await kill_installations(home, chosen.installs, random.Random(chosen.seed))
     elif chosen.jobs:
         await add_and_listen(home, chosen.jobs, random.Random(chosen.seed))
+    elif chosen.chats:
+        store = chosen.store or str(home / "store.db")
+        await send_instructions(store, chosen.chats, chosen.chat_kills, chosen.seed)
     else:
         seconds = chosen.seconds or chosen.minutes * 60 + chosen.hours * 3600
         print(f"seed {chosen.seed}, {seconds:.0f} s, {CLIENTS} clients", flush=True)
@@ -78,6 +84,9 @@ def _chosen() -> argparse.Namespace:
     parser.add_argument("--cycles", type=int, default=0)
     parser.add_argument("--installs", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=0)
+    parser.add_argument("--chats", type=int, default=0)
+    parser.add_argument("--chat-kills", type=int, default=0)
+    parser.add_argument("--store", default="")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     chosen = parser.parse_args()
     if chosen.minutes is None:

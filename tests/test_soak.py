@@ -88,6 +88,17 @@ def test_a_job_that_is_not_heard_as_promised_is_found(messages) -> None:
         heard.take(broken)
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_no_instruction_is_lost_or_doubled_when_who_carries_it_out_is_killed(kind, request) -> None:
+    store = []
+    if kind == "postgres":
+        store = ["--store", request.getfixturevalue("postgres").database("soaked")]
+    command = [sys.executable, "-m", "soak", "--chats", "1500", "--chat-kills", "4", "--seed", "7"]
+    done = subprocess.run([*command, *store], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "killed 4 times" in done.stdout
+
+
 def said(type: str, id: str = "a", **more: object) -> dict[str, object]:
     return {"type": type, "unique_request_id": id, **more}
 
