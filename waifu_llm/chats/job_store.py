@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waifu_llm.chats.database import Database
 from waifu_llm.chats.fields import storable
+from waifu_llm.chats.gathering import Gathering
 from waifu_llm.chats.tables import jobs
 from waifu_llm.chats.transaction import AnyRow, Transaction
 from waifu_llm.jobs.store import ENDED, State, StoredJob
+
+Values = Mapping[str, Any]
+_ID = "of_job"
+_BY_ID = update(jobs).where(jobs.c.id == bindparam(_ID))
+_STARTED = _BY_ID.values(state="running", attempts=bindparam("attempts"))
+_ENDED = _BY_ID.values({name: bindparam(name) for name in ("state", "text", "message", "ended")})
 
 
 class SqlJobStore:
@@ -18,24 +27,31 @@ class SqlJobStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._gathering: Gathering[tuple[Any, Values]] = Gathering(self._write)
 
     async def add(self, job: StoredJob) -> None:
         values = {name: getattr(job, name) for name in job.__struct_fields__}
         values |= {name: storable(values[name]) for name in ("client_id", "text", "message")}
-
-        async def work(transaction: Transaction) -> None:
-            known = await transaction.first(select(jobs.c.id).where(jobs.c.id == job.id))
-            if known is None:  # a commit whose confirmation was lost is tried again
-                await transaction.run(insert(jobs).values(values))
-
-        await self._database.write(lambda connection: work(Transaction(connection)))
+        await self._gathering.put((None, values))
 
     async def started(self, id: str, attempts: int) -> None:
-        await self._change(id, state="running", attempts=attempts)
+        await self._gathering.put((_STARTED, {_ID: id, "attempts": attempts}))
 
     async def ended(self, id: str, state: State, text: str, message: str, when: float) -> None:
         said = {"text": storable(text), "message": storable(message)}
-        await self._change(id, state=state, ended=when, **said)
+        await self._gathering.put((_ENDED, {_ID: id, "state": state, "ended": when, **said}))
+
+    async def _write(self, changes: Sequence[tuple[Any, Values]]) -> None:
+        """The same statements together. Those of one job are in this order."""
+        added = [values for statement, values in changes if statement is None]
+
+        async def work(connection: AsyncConnection) -> None:
+            await _add(connection, added)
+            for each in (_STARTED, _ENDED):
+                if rows := [dict(values) for statement, values in changes if statement is each]:
+                    await connection.execute(each, rows)
+
+        await self._database.write(work)
 
     async def unfinished(self) -> list[StoredJob]:
         """In the order that they were added."""
@@ -61,9 +77,17 @@ class SqlJobStore:
 
         return await self._database.write(lambda connection: work(Transaction(connection)))
 
-    async def _change(self, id: str, **values: object) -> None:
-        statement = update(jobs).where(jobs.c.id == id).values(values)
-        await self._database.write(lambda connection: Transaction(connection).run(statement))
+
+async def _add(connection: AsyncConnection, added: Sequence[Values]) -> None:
+    """A commit whose confirmation was lost is tried again: then they are there already."""
+    if not added:
+        return
+    ids = [values["id"] for values in added]
+    found = await connection.execute(select(jobs.c.id).where(jobs.c.id.in_(ids)))
+    known = set(found.scalars())
+    new = list({each["id"]: dict(each) for each in added if each["id"] not in known}.values())
+    if new:
+        await connection.execute(insert(jobs), new)
 
 
 def _job(row: AnyRow) -> StoredJob:
