@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))  # the fake upstreams
 
-from bench import chats, install, interrupt, jobs, local, memory, start, streams, typed
+from bench import chats, doors, install, interrupt, jobs, local, memory, start, streams, typed
 from bench.module import Row, write_table
 
 MEASUREMENTS = {
@@ -28,6 +28,7 @@ MEASUREMENTS = {
     "jobs": jobs.measure,
     "local": local.measure,
     "chats": chats.measure,
+    "doors": doors.measure,
     "streams": streams.measure,
     "typed": typed.measure,
 }

@@ -9,6 +9,8 @@ scripts/soak --installs 50    kill so many installations instead
 scripts/soak --jobs 10000     add so many jobs, with listeners that come and go, instead
 scripts/soak --chats 10000    send so many instructions to a store instead
 scripts/soak --chats 10000 --chat-kills 50 --store postgresql://…   and kill who carries them out
+scripts/soak --queued 10000   let so many instructions wait for the core instead
+scripts/soak --broker-restarts 5   restart RabbitMQ, PostgreSQL and the core so often instead
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))  # the fa
 
 from fake_upstreams.running import running_upstream
 
+from soak.brokers import restart_over_and_over
 from soak.chats import send_instructions
 from soak.clients import ANSWER_SECONDS, KEYS, Crowd
 from soak.cycles import SPARE_DESCRIPTORS, come_and_go
@@ -37,6 +40,7 @@ from soak.kills import kill_over_and_over
 from soak.meter import ALLOWED, Meter, Reading
 from soak.nemesis import Nemesis
 from soak.proxy import Proxy
+from soak.queued import take_what_waits
 from waifu_llm.client import connect
 
 CLIENTS = 12
@@ -68,6 +72,10 @@ async def _run(home: Path, chosen: argparse.Namespace) -> None:
     elif chosen.chats:
         store = chosen.store or str(home / "store.db")
         await send_instructions(store, chosen.chats, chosen.chat_kills, chosen.seed)
+    elif chosen.broker_restarts:
+        await restart_over_and_over(home, chosen.broker_restarts, random.Random(chosen.seed))
+    elif chosen.queued:
+        await take_what_waits(home, chosen.queued)
     else:
         seconds = chosen.seconds or chosen.minutes * 60 + chosen.hours * 3600
         print(f"seed {chosen.seed}, {seconds:.0f} s, {CLIENTS} clients", flush=True)
@@ -87,6 +95,8 @@ def _chosen() -> argparse.Namespace:
     parser.add_argument("--chats", type=int, default=0)
     parser.add_argument("--chat-kills", type=int, default=0)
     parser.add_argument("--store", default="")
+    parser.add_argument("--broker-restarts", type=int, default=0)
+    parser.add_argument("--queued", type=int, default=0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     chosen = parser.parse_args()
     if chosen.minutes is None:

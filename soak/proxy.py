@@ -16,10 +16,16 @@ class Proxy:
         self._flows.set()
         self.delay_seconds = 0.0
         self.port = 0
+        self.connections = 0
+        """How many there were."""
 
     async def listen(self) -> None:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        self._server.close()
+        self.cut(random.Random(), 1.0)
 
     def stall(self) -> None:
         self._flows.clear()
@@ -34,6 +40,7 @@ class Proxy:
                 writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         self._open.add(writer)
         try:
             there, back = await asyncio.open_connection(*self._upstream)
@@ -44,6 +51,8 @@ class Proxy:
             )
             back.transport.abort()
             self._open.discard(back)
+        except OSError:
+            pass  # nobody listens there
         finally:
             writer.transport.abort()
             self._open.discard(writer)

@@ -24,6 +24,8 @@ def sample(each):
         return ("a", "b"), "a, b"
     if "choices" in each.metadata:
         return (each.metadata["choices"][0],) * 2
+    if each.name == "rabbitmq":
+        return ("amqp://u:p@h/v",) * 2
     if isinstance(each.default, str):
         return "other", "other"
     return each.default + 1, str(each.default + 1)
@@ -60,6 +62,19 @@ def test_every_setting_has_a_flag_a_variable_and_a_key(each, file):
 
 def toml(value):
     return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def test_who_takes_instructions_over_rabbitmq_keeps_what_they_are_about(file):
+    config = resolve({"rabbitmq": "env"}, {}, file)
+    assert (config.store, config.source("store")) == ("sqlite", "--rabbitmq")
+    assert resolve({"rabbitmq": "env", "store": "chats.db"}, {}, file).store == "chats.db"
+    assert resolve({}, {}, file).store == ""
+
+
+def test_what_is_no_address_of_a_rabbitmq_is_not_shown(file):
+    with pytest.raises(ConfigError, match="amqp://USER:PASSWORD@HOST") as caught:
+        resolve({"rabbitmq": "http://u:secret-word@h"}, {}, file)
+    assert "secret-word" not in str(caught.value)
 
 
 def test_the_first_of_flag_variable_file_and_default_holds(file):
@@ -283,4 +298,6 @@ def test_what_holds_cannot_be_changed():
 
 
 def test_what_may_hold_a_secret_is_marked():
-    assert [each.name for each in settings() if each.metadata["secret"]] == ["token", "store"]
+    assert [each.name for each in settings() if each.metadata["secret"]] == [
+        *("token", "store", "rabbitmq")
+    ]

@@ -21,6 +21,7 @@ WITHOUT = "import sys; sys.modules['{}'] = None; from waifu_llm.__main__ import 
         ("aiosqlite", ["serve", "--port", "0", "--store", "sqlite"], "chats"),
         ("alembic", ["serve", "--port", "0", "--store", "sqlite"], "chats"),
         ("asyncpg", ["serve", "--port", "0", "--store", "postgresql://box/chats"], "postgres"),
+        ("aio_pika", ["serve", "--port", "0", "--rabbitmq", "env"], "rabbitmq"),
         ("sqlalchemy", ["users", "list"], "chats"),
         ("asyncpg", ["chats", "list", "--store", "postgresql://box/chats"], "postgres"),
     ],

@@ -21,7 +21,7 @@ LAYERS = [
     ["version", "errors", "paths", "redaction", "gathered", "system"],
     ["conversation", "tasks"],
     ["protocol", "config", "backend", "names"],
-    ["specs", "keys", "signatures", "extras"],
+    ["specs", "keys", "signatures", "extras", "rabbitmq"],
     ["hookspecs", "credentials", "profiles"],
     [
         "plugins",
@@ -41,13 +41,13 @@ LAYERS = [
     ["engine", "answers", "conformance"],
     ["jobs"],
     ["chats"],
-    ["doors.trust", "doors.frames"],
+    ["doors.trust", "doors.frames", "doors.errands", "doors.turns"],
     ["doors.lobby", "doors.replies"],
-    ["doors.job_messages"],
-    ["doors.messages"],
+    ["doors.backlog", "doors.instruction_messages", "doors.job_messages"],
+    ["doors.messages", "doors.rabbitmq"],
     ["doors.websocket"],
-    ["app"],
-    ["client"],
+    ["app", "client_instructions"],
+    ["client", "rabbitmq_client"],
     ["cli"],
     ["__main__"],
 ]
@@ -59,6 +59,9 @@ OPTIONAL = {
     "app": {"uvloop"},
     "keys": {"keyring"},
     "chats": {"sqlalchemy", "alembic", "aiosqlite"},
+    "rabbitmq": {"aio_pika", "aiormq", "pamqp"},
+    "doors.rabbitmq": {"aio_pika"},
+    "rabbitmq_client": {"aio_pika"},
 }
 """What a room, or a file, may import where an extra is installed."""
 

@@ -41,7 +41,8 @@ GENERATE = {
     "params": {"model_id": "m"},
 }
 JOB = {"id": "mine", "query": "hi", "assistant": "guide", "job_id": "1"}
-ANY = {**GENERATE, **JOB, "provider": "echo", "model_id": "m", "texts": ["a"]}
+MORE = {"provider": "echo", "model_id": "m", "texts": ["a"], "instruction": {}}
+ANY = {**GENERATE, **JOB, **MORE}
 """All that any message needs."""
 
 
@@ -195,6 +196,12 @@ def test_a_provider_is_named_in_either_spelling(type):
     older = read({**ANY, "type": type, "provider": None, "llm": "a"})
     assert named.provider_name == older.provider_name == "a"
     assert (named.llm, older.provider) == (None, None)
+
+
+def test_what_an_instruction_holds_is_taken_as_it_is():
+    asked = {"type": "USER_CREATE", "data": {"username": None, "more": [1]}}
+    message = read({"type": "instruction", "unique_request_id": "1", "instruction": asked})
+    assert (message.id, message.instruction, message.stream) == ("1", asked, None)
 
 
 def test_a_prompt_stands_in_place_of_messages():

@@ -34,9 +34,10 @@ async def test_the_module_answers_as_the_page_says(
 ) -> None:
     if '"provider":"hilda"' in example:
         (new_home / "waifu-llm.toml").write_text(PROFILE, "utf-8")
-    if any(each in example for each in ('"close"', "load_progress", '"hilda"')):
-        module = start_module(WAIFU_LLM_HOME=str(new_home))
-    async with connect(module.url) as websocket:
+    keeps = ["--store", "sqlite"] if '"instruction"' in example else []
+    if keeps or any(each in example for each in ('"close"', "load_progress", '"hilda"')):
+        module = start_module(*keeps, WAIFU_LLM_HOME=str(new_home))
+    async with connect(module.url, additional_headers=token(new_home)) as websocket:
         wire, jobs = Wire(websocket), Jobs()
         for arrow, lines in itertools.groupby(example.splitlines(), key=lambda line: line[0]):
             texts = [line[2:] for line in lines]
@@ -45,6 +46,12 @@ async def test_the_module_answers_as_the_page_says(
                     await wire.send(jobs.as_here(text))
             else:
                 await assert_answers(wire, texts, jobs, any_order=bool(any_order))
+
+
+def token(home: Path) -> dict[str, str]:
+    """What a module of this home asks for, if it has one of its own."""
+    file = home / "token"
+    return {"Authorization": f"Bearer {file.read_text('ascii').strip()}"} if file.is_file() else {}
 
 
 class Jobs:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from services.postgres import Postgres
+from services.rabbitmq import RabbitMQ
 from soak.history import History, Violation
 from soak.jobs import Heard
 
@@ -97,6 +99,23 @@ def test_no_instruction_is_lost_or_doubled_when_who_carries_it_out_is_killed(kin
     done = subprocess.run([*command, *store], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "killed 4 times" in done.stdout
+
+
+def test_no_instruction_is_lost_or_done_twice_over_restarts_of_what_carries_it(
+    rabbitmq: RabbitMQ, postgres: Postgres
+) -> None:
+    """The soak has servers of its own; these two say whether there can be any."""
+    command = [sys.executable, "-m", "soak", "--broker-restarts", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1: the core killed" in done.stdout
+
+
+def test_what_waits_for_the_core_is_taken_in_its_order(rabbitmq: RabbitMQ) -> None:
+    command = [sys.executable, "-m", "soak", "--queued", "300"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "300 in " in done.stdout
 
 
 def said(type: str, id: str = "a", **more: object) -> dict[str, object]:

@@ -12,13 +12,14 @@ from typing import Any
 
 import msgspec
 
-from waifu_llm.errors import WaifuError
+from waifu_llm.errors import InvalidMessage, WaifuError
 from waifu_llm.generation import Final
-from waifu_llm.protocol import About, Add, Cancel, Generate, Load, Pull
+from waifu_llm.protocol import About, Add, Cancel, Generate, Instruction, Load, Pull
 
 _encode = msgspec.json.Encoder().encode
 
 Fields = dict[str, Any]
+_NOTHING_DONE: Fields = {"status": "error", "data": None}
 _SHOW_NAMES = ("hello", "get_providers", "get_models")
 _SHOW_NAMES_WITH_ID = ("load", "interrupt", "close")
 
@@ -51,13 +52,30 @@ class Dialect:
 
     def refused(self, asked: Any, error: WaifuError, **fields: Any) -> bytes:
         """`X_done` for the message X, when it did not."""
+        nothing = _NOTHING_DONE if asked.type == "instruction" else {}
         return _encode(
-            {"type": f"{asked.type}_done", **_echo(asked), **self._failure(error), **fields}
+            {
+                "type": f"{asked.type}_done",
+                **_echo(asked),
+                **self._failure(error),
+                **nothing,
+                **fields,
+            }
         )
 
     def error(self, error: WaifuError, about: About) -> bytes:
         """For what has no final of its own."""
         return _encode({"type": "error", **_echo(about), **_of_job(about), **self._failure(error)})
+
+    # Answers to `instruction`
+
+    def instruction_done(self, asked: Instruction, answer: Mapping[str, Any]) -> bytes:
+        """What came of it, under the outcome that every answer has."""
+        if answer["status"] == "success":
+            outcome = self._success()
+        else:  # which error it was is known unless the answer has been kept
+            outcome = self._failure(getattr(answer, "error", InvalidMessage(answer["message"])))
+        return _encode({"type": "instruction_done", **_echo(asked), **outcome, **answer})
 
     # Answers to `generate`
 
@@ -121,7 +139,7 @@ def interrupted(ids: Iterable[str]) -> Fields:
 
 def piece_prefix(type: str, id: str) -> bytes:
     """All of a chunk's message but the text, made once for a stream; `piece` adds the text."""
-    field = "chunk" if type == "generate_stream_chunk" else "reasoning"
+    field = "reasoning" if type == "generate_stream_reasoning" else "chunk"
     head = _encode({"type": type, "unique_request_id": id})
     return head[:-1] + f',"{field}":'.encode()
 

@@ -36,6 +36,7 @@ from waifu_llm.stored import Stored
 
 if TYPE_CHECKING:
     from waifu_llm.chats.opening import Chats
+    from waifu_llm.doors.rabbitmq import RabbitDoor
 
 PARENT_POLL_SECONDS = 1.0
 CLOSE_SECONDS = 7.0
@@ -69,7 +70,10 @@ class Module:
         self._redactor.learn([token])
         self._jobs = Jobs(self._engine, config, Shelf(paths.assistants))
         self._chats: Chats | None = None
-        self._door = WebSocketDoor(self._engine, self._jobs, config, token, self.stop)
+        self._rabbitmq: RabbitDoor | None = None
+        self._door = WebSocketDoor(
+            self._engine, self._jobs, config, token, self.stop, self._status_of_doors
+        )
 
     @functools.cached_property
     def _catalogue(self) -> Catalogue:
@@ -106,10 +110,13 @@ class Module:
         await self._open_store()
         try:
             await self._jobs.open(self._chats.job_store if self._chats else None)
+            self._make_rabbitmq()
             port = await self._door.open()
         except BaseException:
             await self._close_store()
             raise
+        if self._rabbitmq:
+            self._rabbitmq.open()
         self._catch_signals()
         watch = asyncio.create_task(self._watch_parent())
         on_listening(_url(self._config, port))
@@ -121,6 +128,8 @@ class Module:
         gc.freeze()  # what is there now stays: no collection need look at it again
         await self._stop.wait()
         watch.cancel()
+        if self._rabbitmq:  # before models are silenced: what they were asked goes on another time
+            await self._rabbitmq.close()
         await self._jobs.close()
         await self._engine.silence()
         await self._close()
@@ -148,6 +157,26 @@ class Module:
 
             self._redactor.learn(address.secrets_of(self._config.store))
             self._chats = await Chats.open(self._config, self._paths.home, self._engine)
+            self._door.instructions = self._chats.instructions
+
+    def _make_rabbitmq(self) -> None:
+        """
+        Raises:
+            ConfigError: When it has no address, or what it needs is not installed.
+        """
+        if not self._config.rabbitmq:
+            return
+        assert self._chats  # whoever sets one has the other
+        with needed("rabbitmq", f"`rabbitmq` (from {self._config.source('rabbitmq')})"):
+            from waifu_llm.doors.rabbitmq import RabbitDoor
+            from waifu_llm.rabbitmq.address import read_address
+
+            address = read_address(self._config.rabbitmq, os.environ)
+            self._redactor.learn(address.secrets)
+            self._rabbitmq = RabbitDoor(self._chats.instructions, address, self._config)
+
+    def _status_of_doors(self) -> Mapping[str, Any]:
+        return {"rabbitmq": self._rabbitmq.status()} if self._rabbitmq else {}
 
     async def _close_store(self) -> None:
         if self._chats:
@@ -274,6 +303,8 @@ def set_up_logging(level: str, redactor: Redactor) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler])
     calm = max(logging.INFO, logging.getLogger().level)  # below, it shows every frame
     logging.getLogger("websockets").setLevel(calm)
+    if logging.getLogger().level > logging.DEBUG:  # the door tells of each trouble, and once
+        logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
 
 def _url(config: Config, port: int) -> str:

@@ -35,6 +35,11 @@ _PLACE = r"(\[[0-9A-Fa-f:.]+\]|[^\s/?#@*:,\[\]]+)(:\d{1,5})?"
 _ADDRESS = (r"\S+", "an address or a name of this machine")
 _TOKEN = (r"[!-~]*", "ASCII letters, digits and signs without spaces")
 _HOST = (_PLACE, "host or host:port")
+_RABBITMQ = (
+    r"env|amqps?://\S*",
+    "amqp://USER:PASSWORD@HOST:PORT/VHOST, amqps://…, or `env` for the variables RABBITMQ_HOST …",
+)
+_QUEUE = (r"[!-~]{1,200}", "the name of a queue: at most 200 signs without spaces")
 _ORIGIN = (
     rf"null|file://|(?!file:)[a-z][a-z0-9+.-]*://{_PLACE}",
     "scheme://host, scheme://host:port, or `null` for pages from files",
@@ -131,6 +136,18 @@ class Config:
         ge=60,
         le=_YEAR_SECONDS,
     )
+    rabbitmq: str = setting(
+        "",
+        "Take instructions over this RabbitMQ: its URL, or `env`; needs the extra `rabbitmq`.",
+        secret=True,
+        form=_RABBITMQ,
+    )
+    rabbitmq_queue: str = setting(
+        "instruction_queue", "The queue that instructions come over.", form=_QUEUE
+    )
+    rabbitmq_prefetch: int = setting(
+        8, "Instructions that RabbitMQ may hand out before the first is done.", ge=1, le=_MANY
+    )
     parent_pid: int = setting(0, "Close when the process with this id ends.", ge=0, le=_LARGEST_PID)
     log_level: str = setting("warning", "debug, info, warning or error.", choices=LOG_LEVELS)
     providers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"help": ""})
@@ -168,6 +185,8 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path) ->
                 sources[each.name] = source
                 break
     _refuse_unknown(written, file)
+    if values.get("rabbitmq") and not values.get("store"):  # it brings what is to be kept
+        values["store"], sources["store"] = "sqlite", sources["rabbitmq"]
     config = Config(**values, sources=sources)
     _check_together(config)
     return config

@@ -129,6 +129,23 @@ class Pull(NamesProvider, tag="pull", kw_only=True):
     progress: bool | None = None
 
 
+class Instruction(ClientMessage, tag="instruction", kw_only=True):
+    """Has something done to the users, the chats and the LLMs that are kept, or asks for an answer
+    in one of those chats."""
+
+    instruction: dict[str, Any]
+    stream: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.unique_request_id is None:
+            raise ValueError("Missing `unique_request_id`: the answer carries it")
+
+    @property
+    def id(self) -> str:
+        assert self.unique_request_id is not None
+        return self.unique_request_id
+
+
 class Interrupt(ClientMessage, tag="interrupt"):
     """Silences what runs: all of this connection, or one `target`, or all of a `session`. As a
     `target` it also stops an `embed` or a `pull`."""
@@ -181,6 +198,7 @@ AnyMessage = (
     | Generate
     | Embed
     | Pull
+    | Instruction
     | Interrupt
     | Add
     | Listen
@@ -225,7 +243,7 @@ def decode(data: bytes, limit: int) -> AnyMessage:
         Malformed: For whatever is not a message of the protocol. No other exception leaves.
     """
     try:
-        _check_size(data, limit)
+        check_size(data, limit)
         message: AnyMessage = _decode_message(data)
         return message
     except msgspec.ValidationError as exc:
@@ -241,8 +259,12 @@ _NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
 _STEP: Callable[[int], int] = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}.__getitem__
 
 
-def _check_size(data: bytes, limit: int) -> None:
-    """Refuse what would cost more to read than a message may, before it is read."""
+def check_size(data: bytes, limit: int) -> None:
+    """Refuse what would cost more to read than a message may, before it is read.
+
+    Raises:
+        InvalidMessage: With what there is too much of.
+    """
     if len(data) > limit:
         raise InvalidMessage(f"A message of {len(data)} bytes; at most {limit} are taken.")
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:

@@ -19,6 +19,8 @@ from typing import Any
 from http_server import Connection, main
 
 MODELS = ["gpt-test", "gpt-test-mini"]
+OWN_MODELS = "meta-llama/"
+"""How the names of those begin that a server of one's own has, whatever it is started with."""
 BENCH_MODEL = re.compile(r"bench-(\d+)-(\d+)-(\d+)")
 """For those who can send no `fake`: chunks, chunks for each write, milliseconds between them."""
 ID = "chatcmpl-CaPz8YgFQZbq1XvT0mNw4kLs7JdHe"
@@ -84,7 +86,8 @@ class OpenAI(Connection):
             self._send_error(404, {"message": f"Unknown request URL: {method} {path}."})
 
     def _has(self, model: str, wanted: Wanted) -> bool:
-        return model in MODELS or wanted.any_model or bool(BENCH_MODEL.fullmatch(model))
+        known = model in MODELS or model.startswith(OWN_MODELS)
+        return known or wanted.any_model or bool(BENCH_MODEL.fullmatch(model))
 
     async def _complete(self, body: dict[str, Any], wanted: Wanted) -> None:
         if refused := next((name for name in wanted.refuse_fields if name in body), None):

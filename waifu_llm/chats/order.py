@@ -67,5 +67,13 @@ def success(outcome: Outcome) -> Answer:
     return {"status": "success", "message": message, "data": data}
 
 
+class Failure(dict[str, Any]):
+    """An answer like any other, and the error that it tells of, for doors with a word for it."""
+
+    def __init__(self, error: WaifuError) -> None:
+        super().__init__(status="error", message=error.message, data=None)
+        self.error = error
+
+
 def failure(error: WaifuError) -> Answer:
-    return {"status": "error", "message": error.message, "data": None}
+    return Failure(error)

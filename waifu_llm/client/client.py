@@ -13,7 +13,9 @@ from waifu_llm.client.addresses import DEFAULT_URL
 from waifu_llm.client.answers import Answer, Stream, read_answer
 from waifu_llm.client.connection import Connection, OnProgress
 from waifu_llm.client.inbox import Inbox
+from waifu_llm.client.instructing import OverWebSocket
 from waifu_llm.client.jobs import Jobs
+from waifu_llm.client_instructions import Instructions
 from waifu_llm.conversation import Message
 
 
@@ -35,6 +37,8 @@ class Client:
         self.connection = Connection(url, token, name, timeout, self._loads.values)
         """For who speaks of what this client has no method for."""
         self.jobs = Jobs(self.connection)
+        self.instructions = Instructions(OverWebSocket(self.connection))
+        """Users, chats and LLMs that the module keeps: a method for each instruction."""
 
     @property
     def info(self) -> dict[str, Any]:

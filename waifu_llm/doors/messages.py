@@ -6,14 +6,15 @@ The loop that reads never waits for an answer: what takes time is a task.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from waifu_llm import answers, protocol
 from waifu_llm.answers import Dialect
 from waifu_llm.config import Config
 from waifu_llm.doors.frames import FrameWriter, Stream, Whole
+from waifu_llm.doors.instruction_messages import InstructionMessages
 from waifu_llm.doors.job_messages import JobMessages
 from waifu_llm.doors.replies import Replies, fault
 from waifu_llm.doors.trust import Trust
@@ -25,6 +26,9 @@ from waifu_llm.jobs.runner import Jobs
 from waifu_llm.protocol import About, Malformed
 from waifu_llm.version import __version__
 
+if TYPE_CHECKING:
+    from waifu_llm.chats.instructions import Instructions
+
 FEATURES = [
     *("reasoning", "session", "load_progress", "unload", "status", "tools", "images"),
     *("prompt", "embed", "pull", "jobs"),
@@ -32,7 +36,7 @@ FEATURES = [
 _HAVE_ACKS = ("load", "pull")
 _HAVE_FINALS = (
     *("hello", "get_providers", "get_models", "load", "unload", "generate", "embed", "pull"),
-    *("get_assistants", "status"),
+    *("get_assistants", "status", "instruction"),
 )
 
 
@@ -47,6 +51,8 @@ class Conversation:
         config: Config,
         trust: Trust,
         close_module: Callable[[], None],
+        instructions: Instructions | None,
+        status_of_doors: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._engine = engine
         self._guest: Guest = engine.enter()
@@ -54,10 +60,14 @@ class Conversation:
         self._config = config
         self._trust = trust
         self._close_module = close_module
+        self._status_of_doors = status_of_doors
         self._dialect = Dialect()
         self._replies = Replies(writer, self._dialect)
         self._jobs = jobs
         self._job_messages = JobMessages(jobs, self._guest, self._replies, writer, trust)
+        self._instructions = InstructionMessages(
+            instructions, writer, self._dialect, lambda: trust.has_token, config.max_waiting
+        )
         self._handlers: dict[type, Callable[[Any], None]] = {
             protocol.Hello: self._hello,
             protocol.GetProviders: self._get_providers,
@@ -71,6 +81,7 @@ class Conversation:
             protocol.Status: self._status,
             protocol.Close: self._close,
             **self._job_messages.handlers,
+            **self._instructions.handlers,
         }
 
     def take(self, data: bytes) -> None:
@@ -100,11 +111,13 @@ class Conversation:
 
     async def finish(self) -> None:
         """Until every request has its final, and all was sent or will never be."""
+        await self._instructions.finish()
         await self._replies.finish()
 
     def leave(self) -> None:
         self._job_messages.leave()
         self._replies.leave()
+        self._instructions.leave()
         self._engine.leave(self._guest)
 
     # What can be asked
@@ -125,7 +138,7 @@ class Conversation:
             protocol=protocol.PROTOCOL_VERSION,
             version=__version__,
             boot_id=self._engine.boot_id,
-            features=FEATURES,
+            features=[*FEATURES, *self._instructions.features],
             limits=limits,
         )
 
@@ -200,12 +213,15 @@ class Conversation:
         self._replies.later(asked, finish())
 
     def _interrupt(self, asked: protocol.Interrupt) -> None:
-        stopped = self._guest.interrupt(asked.target, asked.session)
-        fields = answers.interrupted(each.id for each in stopped if each.id is not None)
+        stopped = [each.id for each in self._guest.interrupt(asked.target, asked.session)]
+        if asked.target is not None or asked.session is None:
+            stopped += [each.id for each in self._instructions.interrupt(asked.target)]
+        fields = answers.interrupted(id for id in stopped if id is not None)
         self._replies.ack(asked, **(fields if asked.unique_request_id else {}))
 
     def _status(self, asked: protocol.Status) -> None:
-        self._replies.done(asked, **self._engine.status(), jobs=self._jobs.status())
+        status = {**self._engine.status(), "jobs": self._jobs.status(), **self._status_of_doors()}
+        self._replies.done(asked, **status)
 
     def _close(self, asked: protocol.Close) -> None:
         if not self._trust.may_close:
@@ -220,7 +236,7 @@ class Conversation:
         if about.type in protocol.TYPES:
             self._dialect.hear(about.type, about.unique_request_id is not None)
         named = about.unique_request_id is not None and about.type in _HAVE_FINALS
-        if not named or self._guest.is_live(about.unique_request_id):
+        if not named or self._is_live(about.unique_request_id):
             self._replies.error(error, about)
             return
         if about.type == "generate":
@@ -230,6 +246,9 @@ class Conversation:
         if about.type in _HAVE_ACKS:
             self._replies.ack(about)
         self._replies.refused(about, error)
+
+    def _is_live(self, id: str | None) -> bool:
+        return self._guest.is_live(id) or self._instructions.is_live(id)
 
 
 def _nobody_asked(phase: str, fraction: float, message: str) -> None: ...

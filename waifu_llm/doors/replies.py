@@ -73,7 +73,7 @@ class Replies:
         self._tasks.cancel()
 
 
-def fault(exc: Exception) -> WaifuError:
+def fault(exc: BaseException) -> WaifuError:
     """What is no answer of ours but a mistake."""
     log.error("a fault of the module", exc_info=exc)
     return Unexpected(f"A fault of the module: {exc!r}. Please report it.")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -20,6 +20,9 @@ from waifu_llm.doors.messages import Conversation
 from waifu_llm.doors.trust import Gate, Refused, Trust, Verdict, Visitor, is_loopback_name
 from waifu_llm.engine import Engine
 from waifu_llm.jobs.runner import Jobs
+
+if TYPE_CHECKING:
+    from waifu_llm.chats.instructions import Instructions
 
 HANDSHAKE_SECONDS = 5.0
 HELLO_SECONDS = 5.0
@@ -37,12 +40,16 @@ class WebSocketDoor:
         config: Config,
         token: str,
         close_module: Callable[[], None],
+        status_of_doors: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self._engine = engine
         self._jobs = jobs
         self._config = config
         self._token = token
         self._close_module = close_module
+        self._status_of_doors = status_of_doors
+        self.instructions: Instructions | None = None
+        """Where instructions are carried out, once there is a store."""
         self._lobby = Lobby(config.max_connections, config.max_unauthorized)
         self._conversations: dict[Conversation, None] = {}
         self._server: Server
@@ -107,7 +114,14 @@ class WebSocketDoor:
             may_close=self._gate.may_close(visitor),
         )
         conversation = Conversation(
-            self._engine, self._jobs, writer, self._config, trust, self._close_module
+            self._engine,
+            self._jobs,
+            writer,
+            self._config,
+            trust,
+            self._close_module,
+            self.instructions,
+            self._status_of_doors,
         )
         self._conversations[conversation] = None
         try:

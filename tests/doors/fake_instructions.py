@@ -1,0 +1,94 @@
+"""Instructions without a store: what the doors call, and what they made of it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from waifu_llm.errors import Unavailable
+
+
+class Accepted(NamedTuple):
+    key: str
+    instruction: Mapping[str, Any]
+    reply: Mapping[str, str]
+
+
+class FakeInstructions:
+    """It answers with what it was asked, and remembers what it did, over any end of a door.
+
+    What is of the type LONG waits until `go_on` is set.
+    """
+
+    def __init__(self) -> None:
+        self.done: list[Any] = []
+        self.answers: dict[str, dict[str, Any]] = {}
+        self.inbox: dict[str, Accepted] = {}
+        self.running = 0
+        self.most_running = 0
+        self.away = 0
+        """So many calls find no store."""
+        self._turns = itertools.cycle(range(10, 0, -1))
+        """Of the loop, for each: what comes later is done sooner, where nothing keeps it back."""
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+
+    def is_long(self, instruction: Mapping[str, Any]) -> bool:
+        return instruction.get("type") == "LONG"
+
+    async def carry_out(
+        self,
+        instruction: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        on_chunk: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
+        self._look()
+        if key in self.answers:
+            return self.answers[key]
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            await self._work(instruction, on_chunk)
+        finally:
+            self.running -= 1
+        self.done.append(instruction.get("data"))
+        answer = {"status": "success", "message": "Done.", "data": instruction.get("data")}
+        if key:
+            self.answers[key] = answer
+        return answer
+
+    async def _work(
+        self, instruction: Mapping[str, Any], on_chunk: Callable[[str], None] | None
+    ) -> None:
+        if instruction.get("type") == "FAULT":
+            raise ZeroDivisionError("a fault")
+        if on_chunk:
+            on_chunk("one ")
+            on_chunk("two")
+        if self.is_long(instruction):
+            await self.go_on.wait()
+        else:
+            for _ in range(next(self._turns)):
+                await asyncio.sleep(0)
+
+    async def accept(
+        self, instruction: Mapping[str, Any], key: str, reply: Mapping[str, str]
+    ) -> None:
+        self._look()
+        self.inbox.setdefault(key, Accepted(key, instruction, reply))
+
+    async def unanswered(self) -> list[Accepted]:
+        self._look()
+        return list(self.inbox.values())
+
+    async def answered(self, key: str) -> None:
+        self._look()
+        self.inbox.pop(key, None)
+
+    def _look(self) -> None:
+        if self.away:
+            self.away -= 1
+            raise Unavailable("The database does not answer.")

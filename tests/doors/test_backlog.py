@@ -1,0 +1,188 @@
+"""What takes long: kept before it is begun, and until its answer has arrived."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from fake_instructions import FakeInstructions
+
+from waifu_llm.doors import backlog
+from waifu_llm.doors.backlog import Backlog
+from waifu_llm.doors.errands import Errand, Kept, Letter, read
+from waifu_llm.tasks import Tasks
+
+
+class Postman:
+    """Brings answers, as long as nothing keeps it from that."""
+
+    def __init__(self) -> None:
+        self.brought: list[tuple[str | None, Any]] = []
+        self.way_is_free = asyncio.Event()
+        self.way_is_free.set()
+
+    async def __call__(self, kept: Kept, answer: Mapping[str, Any]) -> None:
+        await self.way_is_free.wait()
+        address = kept.address
+        self.brought.append((address.queue if address else None, answer["data"]))
+
+
+@pytest.fixture
+def instructions() -> FakeInstructions:
+    return FakeInstructions()
+
+
+@pytest.fixture
+def postman() -> Postman:
+    return Postman()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog, "FIRST_PAUSE", 0.01)
+
+
+def errand(number: int, queue: str = "r") -> Errand:
+    body = b'{"type":"LONG","data":%d}' % number
+    return read(Letter(body, f"{number:032}", None, queue), 1000)
+
+
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.001)
+
+
+async def test_it_is_carried_out_brought_and_forgotten(
+    instructions: FakeInstructions, postman: Postman
+) -> None:
+    await Backlog(instructions, postman, 4).add(errand(1))
+    await until(lambda: postman.brought and not instructions.inbox)
+    assert postman.brought == [("r", 1)]
+    assert instructions.done == [1]
+
+
+async def test_it_is_kept_before_it_is_begun_and_until_the_answer_has_arrived(
+    instructions: FakeInstructions, postman: Postman
+) -> None:
+    instructions.go_on.clear()
+    postman.way_is_free.clear()
+    await Backlog(instructions, postman, 4).add(errand(1))
+    assert len(instructions.inbox) == 1
+    assert instructions.done == []
+    instructions.go_on.set()
+    await until(lambda: instructions.done)
+    assert len(instructions.inbox) == 1
+    postman.way_is_free.set()
+    await until(lambda: not instructions.inbox)
+
+
+async def test_one_that_comes_again_meanwhile_is_not_begun_again(
+    instructions: FakeInstructions, postman: Postman
+) -> None:
+    instructions.go_on.clear()
+    waiting = Backlog(instructions, postman, 4)
+    for _ in range(3):
+        await waiting.add(errand(1))
+    await waiting.resume()
+    await until(lambda: instructions.running)
+    instructions.go_on.set()
+    await until(lambda: not instructions.inbox)
+    assert postman.brought == [("r", 1)]
+    assert instructions.most_running == 1
+
+
+async def test_all_who_wait_for_the_same_are_answered(
+    instructions: FakeInstructions, postman: Postman
+) -> None:
+    waiting = Backlog(instructions, postman, 1)
+    await waiting.add(errand(1, "one"))
+    await waiting.add(errand(1, "other"))
+    await until(lambda: not instructions.inbox)
+    assert postman.brought == [("one", 1), ("other", 1)]
+    assert instructions.done == [1]
+
+
+async def test_what_an_earlier_process_accepted_goes_on(
+    instructions: FakeInstructions, postman: Postman
+) -> None:
+    instructions.go_on.clear()
+    before = Backlog(instructions, postman, 4)
+    for number in range(5):
+        await before.add(errand(number))
+    await before.stop()
+    assert len(instructions.inbox) == 5
+    instructions.go_on.set()
+    await Backlog(instructions, postman, 4).resume()
+    await until(lambda: not instructions.inbox)
+    assert sorted(instructions.done) == [0, 1, 2, 3, 4]
+
+
+async def test_so_many_run_at_a_time_and_no_more(
+    instructions: FakeInstructions, postman: Postman
+) -> None:
+    instructions.go_on.clear()
+    waiting = Backlog(instructions, postman, 3)
+    for number in range(10):
+        await waiting.add(errand(number))
+    await until(lambda: instructions.running == 3)
+    instructions.go_on.set()
+    await until(lambda: not instructions.inbox)
+    assert instructions.most_running == 3
+    assert sorted(instructions.done) == list(range(10))
+
+
+async def test_more_than_is_kept_at_hand_is_done_all_the_same(
+    instructions: FakeInstructions, postman: Postman, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "AT_HAND", 5)
+    instructions.go_on.clear()
+    waiting = Backlog(instructions, postman, 2)
+    for number in range(40):
+        await waiting.add(errand(number))
+    assert len(waiting) <= 2 + 5
+    instructions.go_on.set()
+    await until(lambda: not instructions.inbox)
+    assert sorted(instructions.done) == list(range(40))
+
+
+async def test_a_store_that_is_away_is_waited_for(
+    instructions: FakeInstructions, postman: Postman
+) -> None:
+    waiting = Backlog(instructions, postman, 2)
+    instructions.away = 2
+    await waiting.add(errand(1))
+    instructions.away = 2
+    await until(lambda: not instructions.inbox)
+    assert postman.brought == [("r", 1)]
+
+
+async def test_a_fault_is_an_answer_and_stops_nothing(
+    instructions: FakeInstructions, postman: Postman
+) -> None:
+    waiting = Backlog(instructions, postman, 1)
+    await waiting.add(read(Letter(b'{"type":"FAULT"}', None, "c", "r"), 1000))
+    await waiting.add(errand(1))
+    await until(lambda: not instructions.inbox)
+    assert postman.brought == [("r", None), ("r", 1)]
+
+
+async def test_what_nobody_waits_for_is_done(
+    instructions: FakeInstructions, postman: Postman
+) -> None:
+    await Backlog(instructions, postman, 1).add(read(Letter(b'{"type":"LONG","data":7}'), 1000))
+    await until(lambda: not instructions.inbox)
+    assert instructions.done == [7]
+    assert postman.brought == [(None, 7)]
+
+
+async def test_adding_many_at_once_keeps_their_order(
+    instructions: FakeInstructions, postman: Postman
+) -> None:
+    waiting, tasks = Backlog(instructions, postman, 1), Tasks()
+    for number in range(20):
+        tasks.start(waiting.add(errand(number)))
+    await until(lambda: len(instructions.done) == 20 and not instructions.inbox)
+    assert instructions.done == list(range(20))

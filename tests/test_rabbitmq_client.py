@@ -1,0 +1,100 @@
+"""The Python client over RabbitMQ: with a real broker, and a real module behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pika
+import pytest
+from support import Module
+
+from services.rabbitmq import RabbitMQ
+from waifu_llm import rabbitmq_client
+from waifu_llm.errors import InvalidMessage, Unavailable, Unsupported
+
+HERE = Path(__file__).parent
+LIMIT = 30.0
+
+
+@pytest.fixture
+def queue() -> str:
+    return f"instructions-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def serve(
+    start_module: Callable[..., Module], rabbitmq: RabbitMQ, queue: str, tmp_path: Path
+) -> Callable[[], Module]:
+    """Starts a module at that queue, always with the same home."""
+    shutil.copytree(HERE / "fake_providers", tmp_path / "home" / "providers")
+    flags = ["--store", "sqlite", "--rabbitmq", rabbitmq.url, "--rabbitmq-queue", queue]
+    return lambda: start_module(*flags, WAIFU_LLM_HOME=str(tmp_path / "home"))
+
+
+async def test_a_whole_talk_without_a_word_of_json(
+    serve: Callable[[], Module], rabbitmq: RabbitMQ, queue: str
+) -> None:
+    serve()
+    async with rabbitmq_client.connect(rabbitmq.url, queue=queue) as chats:
+        user = await chats.user_create("john_doe", profile="Sample profile")
+        chat = await chats.chat_create("Sample Chat", user_ids=[user["user_id"]])
+        await chats.llm_provider_add("echo")
+        await chats.llm_add("echo", provider_name="echo")
+        answer = await chats.llm_response_generate(
+            chat["chat_id"],
+            "Who won?",
+            llm={"provider_name": "echo", "llm_name": "echo"},
+            username="john_doe",
+        )
+        again = await chats.llm_response_regenerate(answer["message_id"])
+        assert (answer["content"], again["content"]) == ("Who won?", "Who won?")
+        assert [each["title"] for each in await chats.chat_list_by_user(user_id=1)] == [
+            "Sample Chat"
+        ]
+        with pytest.raises(InvalidMessage, match="john_doe"):
+            await chats.user_create("john_doe")
+        with pytest.raises(Unsupported, match="WebSocket"):
+            await chats.llm_response_regenerate(answer["message_id"], on_chunk=print)
+
+
+async def test_what_is_asked_waits_for_a_module_and_survives_the_broker_s_restart(
+    serve: Callable[[], Module], rabbitmq: RabbitMQ, queue: str
+) -> None:
+    async with rabbitmq_client.connect(rabbitmq.url, queue=queue) as chats, asyncio.timeout(LIMIT):
+        asked = [asyncio.create_task(chats.chat_create(str(number))) for number in range(50)]
+        await asyncio.to_thread(rabbitmq.restart)
+        serve()
+        made = await asyncio.gather(*asked)
+        assert sorted(int(chat["title"]) for chat in made) == list(range(50))
+        assert len(await chats.chat_list()) == 50
+
+
+async def test_nothing_of_a_client_stays_with_the_broker(rabbitmq: RabbitMQ, queue: str) -> None:
+    client = rabbitmq_client.connect(rabbitmq.url, queue=queue)
+    async with client:
+        pass
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq.url)) as connection:
+        channel = connection.channel()
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="NOT_FOUND"):
+            channel.queue_declare(client._answers, passive=True)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("guest:wrong-pass@127.0.0.1:{port}", "refuses the user"),
+        ("127.0.0.1:1", "No RabbitMQ answers at 127.0.0.1:1"),
+    ],
+)
+async def test_why_there_is_no_connection_is_said(
+    rabbitmq: RabbitMQ, place: str, said: str
+) -> None:
+    url = "amqp://" + place.format(port=rabbitmq.port)
+    with pytest.raises(Unavailable, match=said) as caught:
+        async with rabbitmq_client.connect(url, timeout=2):
+            pass
+    assert "wrong-pass" not in str(caught.value)

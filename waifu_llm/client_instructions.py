@@ -1,0 +1,255 @@
+"""What applications do with users, chats and LLMs: a method for each instruction.
+
+    async with connect(token=token) as llm:
+        await llm.instructions.user_create("john_doe")
+        chat = await llm.instructions.chat_create("Sample Chat", usernames=["john_doe"])
+
+The same methods stand over the WebSocket and over RabbitMQ. Each returns what the answer's `data`
+holds: one thing as a dict, many as a list, nothing where something was deleted. What is named by an
+id may be named by its number too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypedDict, Unpack
+
+from waifu_llm.errors import InvalidMessage
+
+Id = str | int
+Row = dict[str, Any]
+OnChunk = Callable[[str], None]
+"""Told each piece of an answer that a model writes, as it comes."""
+CarryOut = Callable[[Mapping[str, Any], OnChunk | None], Awaitable[Mapping[str, Any]]]
+"""Has an instruction carried out: its answer has `status`, `message` and `data`."""
+
+
+class User(TypedDict, total=False):
+    """Who is meant, or who asks: one of these."""
+
+    user_id: Id
+    username: str
+
+
+class Members(TypedDict, total=False):
+    """Who is in a chat: these, those, or both together."""
+
+    user_ids: Sequence[Id]
+    usernames: Sequence[str]
+
+
+class Provider(TypedDict, total=False):
+    """Which registered provider is meant: one of these."""
+
+    provider_id: Id
+    provider_name: str
+
+
+class Llm(Provider, total=False):
+    """Which LLM: by its id, or by its name and that of its provider."""
+
+    llm_id: Id
+    llm_name: str
+
+
+class Reach(TypedDict, total=False):
+    """What a registered provider is: an address that is used exactly as given, or one of the
+    module's own, as `provider`; and its key, or the name of a key that the operator stored."""
+
+    api_endpoint: str
+    provider: str
+    api_key: str
+    key: str
+
+
+class Part(TypedDict, total=False):
+    """Of a list: at most so many, after this one."""
+
+    limit: int
+    after: Id
+
+
+class UsersPart(User, Part):
+    """Part of what is one user's."""
+
+
+class ProvidersPart(Provider, Part):
+    """Part of what is one provider's."""
+
+
+class Instructions:
+    """Each method is one instruction, and raises a WaifuError when it fails."""
+
+    def __init__(self, carry_out: CarryOut) -> None:
+        self._carry_out = carry_out
+
+    # Users
+
+    async def user_create(
+        self, username: str, *, display_name: str | None = None, profile: str | None = None
+    ) -> Row:
+        """3 to 30 letters, digits and underscores, a letter first; its case does not matter."""
+        data = {"username": username, "display_name": display_name, "profile": profile}
+        return await self._one("user", "USER_CREATE", data)
+
+    async def user_get(self, **user: Unpack[User]) -> Row:
+        return await self._one("user", "USER_GET", user)
+
+    async def user_update(
+        self,
+        *,
+        new_username: str | None = None,
+        display_name: str | None = None,
+        profile: str | None = None,
+        **user: Unpack[User],
+    ) -> Row:
+        """Change what is given."""
+        new = {"new_username": new_username, "display_name": display_name, "profile": profile}
+        return await self._one("user", "USER_UPDATE", {**user, **new})
+
+    async def user_delete(self, **user: Unpack[User]) -> None:
+        """With all that is the user's."""
+        await self.carry_out("USER_DELETE", user)
+
+    async def user_list(self, **part: Unpack[Part]) -> list[Row]:
+        return await self._many("users", "USER_LIST", part)
+
+    # What is recorded of them
+
+    async def user_instruction_recording_enable(self, **user: Unpack[User]) -> None:
+        """From now on, keep a record of each instruction that names this user."""
+        await self.carry_out("USER_INSTRUCTION_RECORDING_ENABLE", user)
+
+    async def user_instruction_recording_disable(self, **user: Unpack[User]) -> None:
+        await self.carry_out("USER_INSTRUCTION_RECORDING_DISABLE", user)
+
+    async def user_instruction_recording_list(self, **whose: Unpack[UsersPart]) -> list[Row]:
+        return await self._many("records", "USER_INSTRUCTION_RECORDING_LIST", whose)
+
+    async def user_instruction_records_list(self, **whose: Unpack[UsersPart]) -> list[Row]:
+        """The same under its later name."""
+        return await self._many("records", "USER_INSTRUCTION_RECORDS_LIST", whose)
+
+    async def user_instruction_records_delete(self, **user: Unpack[User]) -> None:
+        await self.carry_out("USER_INSTRUCTION_RECORDS_DELETE", user)
+
+    # Chats. A user who is named with one is who asks, and knows only of chats that it is in
+
+    async def chat_create(self, title: str, **members: Unpack[Members]) -> Row:
+        return await self._one("chat", "CHAT_CREATE", {"title": title, **members})
+
+    async def chat_update(
+        self,
+        chat_id: Id,
+        *,
+        title: str | None = None,
+        members: Members | None = None,
+        **who_asks: Unpack[User],
+    ) -> Row:
+        """Change what is given; `members` are who is in it from now on."""
+        data = {"chat_id": chat_id, "title": title, **(members or {}), **who_asks}
+        return await self._one("chat", "CHAT_UPDATE", data)
+
+    async def chat_delete(self, chat_id: Id, **who_asks: Unpack[User]) -> None:
+        """With all that was said in it."""
+        await self.carry_out("CHAT_DELETE", {"chat_id": chat_id, **who_asks})
+
+    async def chat_load(
+        self,
+        chat_id: Id,
+        *,
+        limit: int | None = None,
+        before: Id | None = None,
+        **who_asks: Unpack[User],
+    ) -> Row:
+        """The chat, with the last `limit` of its messages, or of those before one."""
+        data = {"chat_id": chat_id, "limit": limit, "before": before, **who_asks}
+        return await self._one("chat", "CHAT_LOAD", data)
+
+    async def chat_list(self, **part: Unpack[Part]) -> list[Row]:
+        return await self._many("chats", "CHAT_LIST", part)
+
+    async def chat_list_by_user(self, **whose: Unpack[UsersPart]) -> list[Row]:
+        return await self._many("chats", "CHAT_LIST_BY_USER", whose)
+
+    # Answers
+
+    async def llm_response_generate(
+        self,
+        chat_id: Id,
+        user_input: str,
+        *,
+        llm: Llm,
+        on_chunk: OnChunk | None = None,
+        **user: Unpack[User],
+    ) -> Row:
+        """What the LLM answers in this chat. Question and answer are kept, or neither is."""
+        data = {"chat_id": chat_id, "user_input": user_input, **llm, **user}
+        return await self._one("llm_response", "LLM_RESPONSE_GENERATE", data, on_chunk)
+
+    async def llm_response_regenerate(
+        self, message_id: Id, *, on_chunk: OnChunk | None = None, **who_asks: Unpack[User]
+    ) -> Row:
+        """Another answer in place of one: that message, or the one that answered it."""
+        data = {"message_id": message_id, **who_asks}
+        return await self._one("llm_response", "LLM_RESPONSE_REGENERATE", data, on_chunk)
+
+    # The registry of providers and LLMs
+
+    async def llm_provider_add(self, name: str, **reach: Unpack[Reach]) -> Row:
+        return await self._one("provider", "LLM_PROVIDER_ADD", {"name": name, **reach})
+
+    async def llm_provider_update(
+        self, provider: Provider, *, name: str | None = None, reach: Reach | None = None
+    ) -> Row:
+        """Change what is given."""
+        data = {**provider, "name": name, **(reach or {})}
+        return await self._one("provider", "LLM_PROVIDER_UPDATE", data)
+
+    async def llm_provider_delete(self, **provider: Unpack[Provider]) -> None:
+        """With its LLMs, and the key that came with it."""
+        await self.carry_out("LLM_PROVIDER_DELETE", provider)
+
+    async def llm_provider_list(self, **part: Unpack[Part]) -> list[Row]:
+        return await self._many("providers", "LLM_PROVIDER_LIST", part)
+
+    async def llm_add(self, llm_name: str, **provider: Unpack[Provider]) -> Row:
+        return await self._one("llm", "LLM_ADD", {"llm_name": llm_name, **provider})
+
+    async def llm_update(self, new_name: str, **llm: Unpack[Llm]) -> Row:
+        return await self._one("llm", "LLM_UPDATE", {**llm, "new_name": new_name})
+
+    async def llm_delete(self, **llm: Unpack[Llm]) -> None:
+        await self.carry_out("LLM_DELETE", llm)
+
+    async def llm_list(self, **part: Unpack[Part]) -> list[Row]:
+        return await self._many("llms", "LLM_LIST", part)
+
+    async def llm_list_by_provider(self, **whose: Unpack[ProvidersPart]) -> list[Row]:
+        return await self._many("llms", "LLM_LIST_BY_PROVIDER", whose)
+
+    # How it is done
+
+    async def carry_out(
+        self, type: str, data: Mapping[str, Any], on_chunk: OnChunk | None = None
+    ) -> dict[str, Any]:
+        """Any instruction, by its type; returns the `data` of its answer. What is None is left out.
+
+        Raises:
+            WaifuError: When it fails.
+        """
+        given = {name: value for name, value in data.items() if value is not None}
+        answer = await self._carry_out({"type": type, "data": given}, on_chunk)
+        if answer["status"] != "success":
+            raise InvalidMessage(str(answer["message"]))
+        return answer["data"] or {}
+
+    async def _one(
+        self, name: str, type: str, data: Mapping[str, Any], on_chunk: OnChunk | None = None
+    ) -> Row:
+        row: Row = (await self.carry_out(type, data, on_chunk))[name]
+        return row
+
+    async def _many(self, name: str, type: str, data: Mapping[str, Any]) -> list[Row]:
+        rows: list[Row] = (await self.carry_out(type, data))[name]
+        return rows
