@@ -22,16 +22,26 @@ ROUNDS = 5
 MESSAGES = [{"role": "user", "content": "{query}"}]
 ASSISTANT = {"streams": [{"provider": "echo", "settings": {"model": "echo"}, "messages": MESSAGES}]}
 Make = Callable[[int], dict[str, Any]]
+Kinds = dict[str, tuple[Make, str]]
+"""What is asked, and the type of the message that ends it."""
 
 
 def measure(home: Path, *, short: bool) -> list[Row]:
     count, rounds = (1000, 1) if short else (5000, ROUNDS)
     with running_module(home) as (url, pid, _):
-        provider = asyncio.run(_load(url))
-        figures: dict[str, list[tuple[float, ...]]] = {name: [] for name in KINDS}
-        for _ in range(rounds):
-            for name, (make, end) in KINDS.items():
-                figures[name].append(asyncio.run(_run(url, count, make, end, [pid, provider])))
+        rows = _compare(url, pid, KINDS, count, rounds)
+    with running_module(home, "--store", "sqlite") as (url, pid, _):
+        stored = {"jobs, kept in SQLite,": KINDS["jobs"]}
+        return [*rows, *_compare(url, pid, stored, count // 5, rounds)]
+
+
+def _compare(url: str, pid: int, kinds: Kinds, count: int, rounds: int) -> list[Row]:
+    """In turn, so that whatever else this machine does falls upon all."""
+    provider = asyncio.run(_load(url))
+    figures: dict[str, list[tuple[float, ...]]] = {name: [] for name in kinds}
+    for _ in range(rounds):
+        for name, (make, end) in kinds.items():
+            figures[name].append(asyncio.run(_run(url, count, make, end, [pid, provider])))
     return [_row(name, each) for name, each in figures.items()]
 
 
@@ -45,7 +55,7 @@ def _generate(number: int) -> dict[str, Any]:
     return {**asked, "messages": messages, "params": {"model_id": "echo"}, "stream": True}
 
 
-KINDS: dict[str, tuple[Make, str]] = {
+KINDS: Kinds = {
     "jobs": (_job, "done"),
     "the same as generate": (_generate, "generate_stream_done"),
 }

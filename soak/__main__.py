@@ -7,6 +7,7 @@ scripts/soak --kills 50       kill the core so often instead
 scripts/soak --cycles 1000    let so many providers come and go instead
 scripts/soak --installs 50    kill so many installations instead
 scripts/soak --jobs 10000     add so many jobs, with listeners that come and go, instead
+scripts/soak --job-kills 25   kill the core so often among jobs that a store keeps, instead
 scripts/soak --chats 10000    send so many instructions to a store instead
 scripts/soak --chats 10000 --chat-kills 50 --store postgresql://…   and kill who carries them out
 scripts/soak --queued 10000   let so many instructions wait for the core instead
@@ -35,6 +36,7 @@ from soak.cycles import SPARE_DESCRIPTORS, come_and_go
 from soak.family import Core, left_of, start_core
 from soak.history import Violation
 from soak.installs import kill_installations
+from soak.job_kills import kill_among_jobs
 from soak.jobs import add_and_listen
 from soak.kills import kill_over_and_over
 from soak.meter import ALLOWED, Meter, Reading
@@ -69,6 +71,9 @@ async def _run(home: Path, chosen: argparse.Namespace) -> None:
         await kill_installations(home, chosen.installs, random.Random(chosen.seed))
     elif chosen.jobs:
         await add_and_listen(home, chosen.jobs, random.Random(chosen.seed))
+    elif chosen.job_kills:
+        store = chosen.store or str(home / "store.db")
+        await kill_among_jobs(home, store, chosen.job_kills, random.Random(chosen.seed))
     elif chosen.chats:
         store = chosen.store or str(home / "store.db")
         await send_instructions(store, chosen.chats, chosen.chat_kills, chosen.seed)
@@ -92,6 +97,7 @@ def _chosen() -> argparse.Namespace:
     parser.add_argument("--cycles", type=int, default=0)
     parser.add_argument("--installs", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=0)
+    parser.add_argument("--job-kills", type=int, default=0)
     parser.add_argument("--chats", type=int, default=0)
     parser.add_argument("--chat-kills", type=int, default=0)
     parser.add_argument("--store", default="")

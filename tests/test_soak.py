@@ -52,6 +52,13 @@ def test_each_job_is_heard_whole_and_once_by_each_who_listens() -> None:
     assert "500 jobs, 50 listeners" in done.stdout
 
 
+def test_no_job_of_a_store_is_lost_with_the_module() -> None:
+    command = [sys.executable, "-m", "soak", "--job-kills", "3", "--seed", "7"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "killed 3 times among" in done.stdout
+
+
 def running(text: str) -> dict[str, object]:
     return {"type": "running", "job_id": "j", "message": text}
 
