@@ -217,3 +217,8 @@ async def test_an_error_inside_a_stream_is_told_in_our_words(wire) -> None:
     error = {"status": "RESOURCE_EXHAUSTED", "message": "Too much."}
     final = await wire.final(VENDOR.ask(chunks=1, end="error", error=error))
     assert (final["error"], final["response"]) == ("RATE_LIMITED", " word")
+
+
+async def test_there_must_be_something_to_answer(wire, upstream) -> None:
+    final = await wire.final({**VENDOR.ask(), "messages": [{"role": "user", "content": ""}]})
+    assert (final["error"], upstream.posted()) == ("INVALID_PROMPT", [])
