@@ -72,6 +72,14 @@ def test_what_may_be_another_is_never_taken_for_the_same(one: Letter, other: Let
     assert key_of(one) != key_of(other)
 
 
+def test_a_correlation_id_that_is_used_again_loses_no_message() -> None:
+    """Some give one to a whole conversation, in which the same may be said twice."""
+    letters = [Letter(BODY, UUID[::step], "talk", "r") for step in (1, -1)]
+    one, other = (read(letter, LIMIT).kept() for letter in letters)
+    assert one.key != other.key
+    assert one.key == read(letters[0], LIMIT).kept().key
+
+
 def test_without_an_id_nothing_is_the_same() -> None:
     assert key_of(Letter(BODY, reply_to="r")) is None
 

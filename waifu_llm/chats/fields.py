@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
@@ -12,6 +11,7 @@ from msgspec import Meta, Struct
 
 from waifu_llm.chats.tables import LARGEST_NUMBER
 from waifu_llm.errors import InvalidMessage
+from waifu_llm.protocol import in_words
 
 Reference = (
     Annotated[str, Meta(min_length=1, max_length=64)]
@@ -61,18 +61,9 @@ def read(data: Any, kind: type[T]) -> T:
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as exc:
-        raise InvalidMessage(_in_words(str(exc))) from None
-
-
-_WORDS = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
-
-
-def _in_words(text: str) -> str:
-    what, _, where = text.partition(" - at `$.")
-    for python, json in _WORDS.items():
-        what = re.sub(rf"\b{python}\b", json, what)
-    where = where.rstrip("`")
-    return f"{what}, in `data.{where}`." if where else f"{what}, in `data`."
+        what, where = in_words(str(exc))
+        place = f"data.{where}" if where else "data"
+        raise InvalidMessage(f"{what}, in `{place}`.") from None
 
 
 def _refuse_unstorable(value: Any) -> None:

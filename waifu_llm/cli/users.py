@@ -16,6 +16,7 @@ from waifu_llm.cli.store import (
     store_option,
     yes_option,
 )
+from waifu_llm.cli.terminal import harmless
 
 if TYPE_CHECKING:
     from waifu_llm.chats.database import Database
@@ -65,7 +66,7 @@ def show_user(user: str, store: str | None, as_json: bool) -> None:
     told, chats = lines[0], lines[1:]
     text = [f"{name}: {value}" for name, value in told.items() if name != "type"]
     text += [f"chat {each['number']} {each['chat_id']} {each['title']}" for each in chats]
-    show({"user": told, "chats": chats}, as_json=as_json, text="\n".join(text))
+    show({"user": told, "chats": chats}, as_json=as_json, text=harmless("\n".join(text)))
 
 
 async def _lines(store: str | None, user: str, types: tuple[str, ...]) -> list[dict[str, Any]]:

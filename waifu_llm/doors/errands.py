@@ -98,18 +98,19 @@ def key_of(letter: Letter) -> str | None:
     if not id:
         return None
     unique = bool(letter.message_id) and len(id) >= _LONG_ID
-    return _digest(id, "" if unique else letter.reply_to or "", letter.body)
+    return _digest(id, "" if unique else letter.reply_to, body=letter.body)
 
 
 def reply_of(letter: Letter) -> Reply | None:
     if not letter.reply_to:
         return None
-    id = letter.correlation_id or letter.message_id
-    return Reply(letter.reply_to, id, _digest(id or "", letter.reply_to, letter.body))
+    ids = [letter.message_id, letter.correlation_id]
+    mine = _digest(*ids, letter.reply_to, body=letter.body) if any(ids) else secrets.token_hex(16)
+    return Reply(letter.reply_to, letter.correlation_id or letter.message_id, mine)
 
 
-def _digest(id: str, place: str, body: bytes) -> str:
-    return hashlib.sha256(_encode([id, place]) + body).hexdigest()[:32]
+def _digest(*parts: str | None, body: bytes) -> str:
+    return hashlib.sha256(_encode(parts) + body).hexdigest()[:32]
 
 
 def failure(message: str) -> dict[str, Any]:
