@@ -21,6 +21,8 @@ from waifu_llm.chats.instructions import Instructions, Limits
 from waifu_llm.chats.opening import open_database
 from waifu_llm.tasks import Tasks
 
+MANY = 100_000
+
 
 class Worker:
     """One life of it."""
@@ -30,8 +32,9 @@ class Worker:
         self._tasks = Tasks()
 
     async def run(self) -> None:
-        for accepted in await self._instructions.unanswered():
-            self._tasks.start(self._carry_out(accepted.key, accepted.instruction))
+        for each in await self._instructions.unanswered((), MANY):
+            if accepted := await self._instructions.accepted(each.key):
+                self._tasks.start(self._carry_out(accepted.key, accepted.instruction))
         _say({"ready": True})
         lines = asyncio.StreamReader(limit=2**26)
         loop = asyncio.get_running_loop()

@@ -18,7 +18,7 @@ ELSEWHERE = {"provider_host", "newcomer", "bundled_providers"}
 """Folders that run in a provider's process."""
 
 LAYERS = [
-    ["version", "errors", "paths", "redaction", "gathered", "system"],
+    ["version", "errors", "paths", "redaction", "gathered", "turns", "system"],
     ["conversation", "tasks"],
     ["protocol", "config", "backend", "names"],
     ["specs", "keys", "signatures", "extras", "rabbitmq"],
@@ -41,7 +41,7 @@ LAYERS = [
     ["engine", "answers", "conformance"],
     ["jobs"],
     ["chats"],
-    ["doors.trust", "doors.frames", "doors.errands", "doors.turns"],
+    ["doors.trust", "doors.frames", "doors.errands"],
     ["doors.lobby", "doors.replies"],
     ["doors.backlog", "doors.instruction_messages", "doors.job_messages"],
     ["doors.messages", "doors.rabbitmq"],

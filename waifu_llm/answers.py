@@ -19,7 +19,7 @@ from waifu_llm.protocol import About, Add, Cancel, Generate, Instruction, Load, 
 _encode = msgspec.json.Encoder().encode
 
 Fields = dict[str, Any]
-_NOTHING_DONE: Fields = {"status": "error", "data": None}
+_NOTHING_DONE: Fields = {"status": "error", "data": {}}
 _SHOW_NAMES = ("hello", "get_providers", "get_models")
 _SHOW_NAMES_WITH_ID = ("load", "interrupt", "close")
 

@@ -101,13 +101,37 @@ async def test_what_is_accepted_is_there_until_it_was_answered(instructions, tal
     await instructions.accept(GENERATE, "one", reply)
     await instructions.accept(GENERATE, "two", {})
     await instructions.accept(GENERATE, "one", {"reply_to": "another"})
-    found = await instructions.unanswered()
-    assert [(each.key, each.instruction, each.reply) for each in found] == [
-        ("one", GENERATE, reply),
-        ("two", GENERATE, {}),
-    ]
+    found = await instructions.unanswered((), 10)
+    assert [each.key for each in found] == ["one", "two"]
+    kept = [await instructions.accepted(each.key) for each in found]
+    assert [(each.instruction, each.reply) for each in kept] == [(GENERATE, reply), (GENERATE, {})]
+    assert [each.key for each in await instructions.unanswered((), 1)] == ["one"]
+    assert [each.key for each in await instructions.unanswered({"one"}, 1)] == ["two"]
     await instructions.answered("one")
-    assert [each.key for each in await instructions.unanswered()] == ["two"]
+    assert [each.key for each in await instructions.unanswered((), 10)] == ["two"]
+    assert await instructions.accepted("one") is None
+
+
+async def test_what_is_accepted_tells_whom_it_waits_for(instructions, talk, do) -> None:
+    address = "http://localhost:12500/v1/chat/completions"
+    right(await do("LLM_RESPONSE_GENERATE", **SEED))
+    other = {**SEED, "chat_id": talk["chat_id"], "provider_name": None, "provider_id": 1}
+    anew = {"type": "LLM_RESPONSE_REGENERATE", "data": {"message_id": 2}}
+    nowhere = {"type": "LLM_RESPONSE_GENERATE", "data": {**SEED, "chat_id": 77}}
+    asked = [GENERATE, {**GENERATE, "data": other}, anew, nowhere]
+    told = [await instructions.accept(each, str(n), {}) for n, each in enumerate(asked)]
+    assert [(each.chat, each.asked) for each in told] == [(1, address)] * 3 + [(None, "")]
+    assert await instructions.unanswered((), 10) == told
+
+
+async def test_they_come_in_their_order_though_the_clock_stands_still(
+    instructions, monkeypatch
+) -> None:
+    monkeypatch.setattr("time.time", lambda: 1.8e9)
+    keys = [str(number) for number in reversed(range(20))]
+    for key in keys:
+        await instructions.accept(GENERATE, key, {})
+    assert [each.key for each in await instructions.unanswered((), 100)] == keys
 
 
 async def test_what_comes_again_after_its_answer_is_answered_again(
@@ -115,7 +139,7 @@ async def test_what_comes_again_after_its_answer_is_answered_again(
 ) -> None:
     for _ in range(2):
         await instructions.accept(GENERATE, "one", {})
-        (accepted,) = await instructions.unanswered()
+        accepted = await instructions.accepted("one")
         right(await instructions.carry_out(accepted.instruction, key=accepted.key))
         await instructions.answered("one")
     assert len(model.requests) == 1
@@ -128,7 +152,7 @@ async def test_the_inbox_outlives_the_module(store: str, tmp_path: Path, model: 
         if life == 0:
             await instructions.accept(GENERATE, "one", {"reply_to": "q"})
         else:
-            assert [each.key for each in await instructions.unanswered()] == ["one"]
+            assert [each.key for each in await instructions.unanswered((), 10)] == ["one"]
         await instructions.close()
         await database.close()
 

@@ -9,9 +9,9 @@ import pytest
 from support import LIMIT
 from test_instructions import right, user, wrong
 
-from waifu_llm.chats import history
+from waifu_llm.chats import answering, history
 from waifu_llm.chats.instructions import Closing
-from waifu_llm.errors import ContentFiltered, ContextTooLong, RateLimited
+from waifu_llm.errors import ContentFiltered, ContextTooLong, Interrupted, RateLimited
 
 SEED = {
     "user_id": 1,
@@ -153,6 +153,62 @@ async def test_two_at_once_in_one_chat_are_answered_one_after_the_other(do, talk
             await asyncio.sleep(0)
     model.gate.set()
     await asyncio.gather(*both)
+
+
+async def test_a_slow_look_at_one_chat_holds_up_no_other(do, talk, monkeypatch) -> None:
+    await do("CHAT_CREATE", title="Other", usernames=["john_doe"])
+    slow, find = asyncio.Event(), answering.chat_of
+
+    async def find_slowly(data, transaction):
+        if data.chat_id == 1:
+            await slow.wait()
+        return await find(data, transaction)
+
+    monkeypatch.setattr(answering, "chat_of", find_slowly)
+    waiting = asyncio.create_task(do("LLM_RESPONSE_GENERATE", **SEED))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(LIMIT):
+        right(await do("LLM_RESPONSE_GENERATE", **{**SEED, "chat_id": 2}))
+    slow.set()
+    right(await waiting)
+
+
+async def test_who_gets_the_name_of_a_deleted_user_gets_nothing_that_one_asked(
+    do, talk, model
+) -> None:
+    await do("CHAT_UPDATE", chat_id=1, user_ids=[1])
+    asked_by_name = {**SEED, "user_id": None, "username": "john_doe"}
+    model.gate.clear()
+    both = [asyncio.create_task(do("LLM_RESPONSE_GENERATE", **asked_by_name)) for _ in range(2)]
+    async with asyncio.timeout(LIMIT):
+        while not model.running:
+            await asyncio.sleep(0)
+        for _ in range(5):  # time enough for the second
+            await do("USER_LIST")
+    await user(do, "jane")
+    await do("CHAT_UPDATE", chat_id=1, usernames=["john_doe", "jane"])
+    await do("USER_DELETE", username="john_doe")
+    await user(do, "john_doe")
+    await do("CHAT_UPDATE", chat_id=1, usernames=["john_doe", "jane"])
+    model.gate.set()
+    for answer in await asyncio.gather(*both):
+        wrong(answer)
+    assert await said_in(do) == []
+
+
+async def test_an_answer_may_take_as_long_as_it_goes_on(do, talk, model) -> None:
+    """Also where nobody listens: a limit for the whole answer would end it."""
+    await do("LLM_RESPONSE_GENERATE", **SEED)
+    assert model.requests[-1].stream
+
+
+async def test_what_is_refused_right_before_it_would_be_kept_is_not(instructions, talk, do) -> None:
+    def refuse() -> None:
+        raise Interrupted("Interrupted.")
+
+    instruction = {"type": "LLM_RESPONSE_GENERATE", "data": SEED}
+    wrong(await instructions.carry_out(instruction, before_keeping=refuse))
+    assert await said_in(do) == []
 
 
 async def test_who_stops_waiting_ends_it_and_nothing_is_kept(do, talk, model) -> None:

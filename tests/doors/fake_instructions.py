@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from waifu_llm.errors import Unavailable
@@ -14,6 +14,12 @@ class Accepted(NamedTuple):
     key: str
     instruction: Mapping[str, Any]
     reply: Mapping[str, str]
+
+
+class Waiting(NamedTuple):
+    key: str
+    chat: int | None
+    asked: str
 
 
 class FakeInstructions:
@@ -32,6 +38,15 @@ class FakeInstructions:
         """So many calls find no store."""
         self._turns = itertools.cycle(range(10, 0, -1))
         """Of the loop, for each: what comes later is done sooner, where nothing keeps it back."""
+        self.on_its_way = asyncio.Event()
+        """Shut, and what the inbox holds is found, but does not arrive."""
+        self.on_its_way.set()
+        self.is_kept = asyncio.Event()
+        """Shut, and what was answered is still being kept."""
+        self.is_kept.set()
+        self.is_told = asyncio.Event()
+        """Shut, and what is taken out of the inbox is gone, but nobody hears of it."""
+        self.is_told.set()
         self.go_on = asyncio.Event()
         self.go_on.set()
 
@@ -44,6 +59,7 @@ class FakeInstructions:
         *,
         key: str | None = None,
         on_chunk: Callable[[str], None] | None = None,
+        before_keeping: Callable[[], None] = lambda: None,
     ) -> dict[str, Any]:
         self._look()
         if key in self.answers:
@@ -52,6 +68,8 @@ class FakeInstructions:
         self.most_running = max(self.most_running, self.running)
         try:
             await self._work(instruction, on_chunk)
+            before_keeping()
+            await self.is_kept.wait()
         finally:
             self.running -= 1
         self.done.append(instruction.get("data"))
@@ -76,19 +94,31 @@ class FakeInstructions:
 
     async def accept(
         self, instruction: Mapping[str, Any], key: str, reply: Mapping[str, str]
-    ) -> None:
+    ) -> Waiting:
         self._look()
-        self.inbox.setdefault(key, Accepted(key, instruction, reply))
+        return _waiting(self.inbox.setdefault(key, Accepted(key, instruction, reply)))
 
-    async def unanswered(self) -> list[Accepted]:
+    async def unanswered(self, besides: Collection[str], limit: int) -> list[Waiting]:
         self._look()
-        return list(self.inbox.values())
+        found = list(self.inbox.values())
+        await self.on_its_way.wait()
+        return [_waiting(each) for each in found if each.key not in besides][:limit]
+
+    async def accepted(self, key: str) -> Accepted | None:
+        self._look()
+        return self.inbox.get(key)
 
     async def answered(self, key: str) -> None:
         self._look()
         self.inbox.pop(key, None)
+        await self.is_told.wait()
 
     def _look(self) -> None:
         if self.away:
             self.away -= 1
             raise Unavailable("The database does not answer.")
+
+
+def _waiting(accepted: Accepted) -> Waiting:
+    said = accepted.instruction
+    return Waiting(accepted.key, said.get("chat"), said.get("asked", ""))

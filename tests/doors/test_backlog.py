@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,7 +27,7 @@ class Postman:
     async def __call__(self, kept: Kept, answer: Mapping[str, Any]) -> None:
         await self.way_is_free.wait()
         address = kept.address
-        self.brought.append((address.queue if address else None, answer["data"]))
+        self.brought.append((address.queue if address else None, answer["data"] or None))
 
 
 @pytest.fixture
@@ -44,8 +45,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backlog, "FIRST_PAUSE", 0.01)
 
 
-def errand(number: int, queue: str = "r") -> Errand:
-    body = b'{"type":"LONG","data":%d}' % number
+def errand(number: int, queue: str = "r", **more: Any) -> Errand:
+    body = json.dumps({"type": "LONG", "data": number, **more}).encode()
     return read(Letter(body, f"{number:032}", None, queue), 1000)
 
 
@@ -186,3 +187,122 @@ async def test_adding_many_at_once_keeps_their_order(
         tasks.start(waiting.add(errand(number)))
     await until(lambda: len(instructions.done) == 20 and not instructions.inbox)
     assert instructions.done == list(range(20))
+
+
+# Who waits for whom
+
+
+async def test_what_waits_for_its_chat_keeps_no_place_from_others(
+    instructions: FakeInstructions, postman: Postman
+) -> None:
+    instructions.go_on.clear()
+    waiting = Backlog(instructions, postman, 2)
+    for number in range(10):
+        await waiting.add(errand(number, chat=1))
+    await waiting.add(errand(77, chat=2))
+    await until(lambda: instructions.running == 2)
+    instructions.go_on.set()
+    await until(lambda: not instructions.inbox)
+    assert [each for each in instructions.done if each != 77] == list(range(10))
+
+
+async def test_a_slow_provider_keeps_no_place_from_others(
+    instructions: FakeInstructions, postman: Postman
+) -> None:
+    instructions.go_on.clear()
+    waiting = Backlog(instructions, postman, 2)
+    for number in range(10):
+        await waiting.add(errand(number, asked="slow"))
+    for number in range(10, 20):
+        await waiting.add(errand(number, asked="quick", type="T"))
+    await until(lambda: len(instructions.done) == 10)
+    assert instructions.running == 2
+    instructions.go_on.set()
+    await until(lambda: not instructions.inbox)
+
+
+async def test_what_is_not_at_hand_does_not_wait_for_the_slowest(
+    instructions: FakeInstructions, postman: Postman, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "AT_HAND", 4)
+    instructions.go_on.clear()
+    waiting = Backlog(instructions, postman, 4)
+    await waiting.add(errand(77))
+    for number in range(20):
+        await waiting.add(errand(number, type="T"))
+    await until(lambda: len(instructions.done) == 20)
+    instructions.go_on.set()
+    await until(lambda: not instructions.inbox)
+
+
+async def test_what_comes_while_the_inbox_is_read_comes_after_what_is_in_it(
+    instructions: FakeInstructions, postman: Postman
+) -> None:
+    before = Backlog(instructions, postman, 1)
+    instructions.go_on.clear()
+    for number in range(3):
+        await before.add(errand(number, chat=1))
+    await before.stop()
+    instructions.on_its_way.clear()
+    after, tasks = Backlog(instructions, postman, 1), Tasks()
+    tasks.start(after.resume())
+    await asyncio.sleep(0)
+    tasks.start(after.add(errand(3, chat=1)))
+    await until(lambda: len(instructions.inbox) == 4)
+    instructions.on_its_way.set()
+    instructions.go_on.set()
+    await until(lambda: not instructions.inbox)
+    assert instructions.done == list(range(4))
+
+
+# As the inbox has it
+
+
+async def test_one_that_ends_while_the_inbox_is_read_is_not_done_again(
+    instructions: FakeInstructions, postman: Postman
+) -> None:
+    instructions.go_on.clear()
+    waiting, tasks = Backlog(instructions, postman, 4), Tasks()
+    await waiting.add(errand(1))
+    instructions.on_its_way.clear()
+    tasks.start(waiting.resume())
+    await until(lambda: instructions.running)
+    instructions.go_on.set()
+    await until(lambda: not waiting)
+    instructions.answers.clear()  # so that it would be done again
+    instructions.on_its_way.set()
+    await tasks.over()
+    await until(lambda: not waiting)
+    assert instructions.done == [1]
+    assert postman.brought == [("r", 1)]
+
+
+async def test_one_that_comes_again_at_its_very_end_is_answered_again(
+    instructions: FakeInstructions, postman: Postman
+) -> None:
+    instructions.is_told.clear()
+    waiting = Backlog(instructions, postman, 4)
+    await waiting.add(errand(1))
+    await until(lambda: postman.brought and not instructions.inbox)
+    await waiting.add(errand(1))
+    assert len(instructions.inbox) == 1
+    instructions.is_told.set()
+    await until(lambda: not instructions.inbox and not waiting)
+    assert postman.brought == [("r", 1)] * 2
+    assert instructions.done == [1]
+
+
+async def test_it_is_carried_out_as_the_inbox_has_it_when_its_turn_comes(
+    instructions: FakeInstructions, postman: Postman
+) -> None:
+    """What a deleted user asked is emptied there."""
+    instructions.go_on.clear()
+    waiting = Backlog(instructions, postman, 4)
+    for number in (1, 2):
+        await waiting.add(errand(number, chat=1))
+    await until(lambda: instructions.running)
+    key, last = list(instructions.inbox.items())[-1]
+    instructions.inbox[key] = last._replace(instruction={"type": "LONG", "data": "(deleted)"})
+    instructions.go_on.set()
+    await until(lambda: not instructions.inbox)
+    assert instructions.done == [1, "(deleted)"]

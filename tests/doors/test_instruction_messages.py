@@ -17,7 +17,8 @@ from websockets.asyncio.client import connect
 from waifu_llm.answers import Dialect
 from waifu_llm.client import connect as open_client
 from waifu_llm.doors.instruction_messages import InstructionMessages
-from waifu_llm.errors import Forbidden, InvalidMessage
+from waifu_llm.doors.replies import Replies
+from waifu_llm.errors import Forbidden, Interrupted, InvalidMessage
 from waifu_llm.protocol import Instruction
 
 HERE = Path(__file__).parents[1]
@@ -126,7 +127,7 @@ async def test_without_the_token_it_is_refused_and_told_how_to_bring_it(
         wire = Wire(websocket)
         refused = await wire.ask(instruction("USER_LIST"))
         assert (refused["type"], refused["error"]) == ("instruction_done", 21)
-        assert (refused["status"], refused["data"]) == ("error", None)
+        assert (refused["status"], refused["data"]) == ("error", {})
         assert "hello" in refused["message"]
         assert "Authorization" in refused["message"]
         await wire.ask({"type": "hello", "token": "wrong"})
@@ -158,7 +159,7 @@ async def test_what_is_wrong_with_an_instruction_is_said_as_with_every_request(
     async with dial_keeper() as wire:
         answer = await wire.ask(instruction("USER_GET", username="nobody_at_all"))
         assert (answer["is_error"], answer["error"], answer["status"]) == (True, 9, "error")
-        assert (answer["data"], answer["retryable"]) == (None, False)
+        assert (answer["data"], answer["retryable"]) == ({}, False)
         unknown = await wire.ask(instruction("USER_DANCE"))
         assert unknown["status"] == "error"
 
@@ -178,7 +179,7 @@ async def test_a_malformed_one_is_answered_as_its_final(
     async with dial_keeper() as wire:
         answer = await wire.ask({**instruction("USER_LIST"), **broken})
     assert (answer["type"], answer["unique_request_id"]) == ("instruction_done", "i")
-    assert (answer["is_error"], answer["status"], answer["data"]) == (True, "error", None)
+    assert (answer["is_error"], answer["status"], answer["data"]) == (True, "error", {})
     assert f"`{named}`" in answer["message"]
 
 
@@ -260,7 +261,7 @@ async def test_an_interrupt_stops_it_and_nothing_is_kept(
         final = await wire.receive()
         assert ack["interrupted"] == ["i"]
         assert (final["type"], final["error"]) == ("instruction_done", "INTERRUPT")
-        assert (final["status"], final["data"]) == ("error", None)
+        assert (final["status"], final["data"]) == ("error", {})
         await wire.status_until(lambda status: status["generations"] == 0)
         assert await messages(wire, room) == []
 
@@ -303,6 +304,29 @@ async def test_an_id_that_is_still_under_way_is_refused_and_the_first_goes_on(
         await wire.until("instruction_chunk")
         await wire.send({"type": "interrupt", "unique_request_id": "x"})
         assert (await wire.until("instruction_done"))[-1]["error"] == "INTERRUPT"
+        assert (await wire.ask(instruction("USER_LIST")))["status"] == "success"
+
+
+async def test_an_id_is_in_use_whoever_has_it(dial_keeper: Dial) -> None:
+    async with dial_keeper() as wire:
+        room = await furnish(wire)
+        await wire.send(endless(room))
+        await wire.until("instruction_chunk")
+        talking = {"type": "generate", "unique_request_id": "i", "stream": True}
+        talking["messages"] = [{"role": "user", "content": "go"}]
+        await wire.send(talking)
+        refused = (await wire.until("error"))[-1]
+        assert (refused["unique_request_id"], refused["error"]) == ("i", 9)
+        await wire.send({"type": "interrupt", "unique_request_id": "x"})
+        assert (await wire.until("instruction_done"))[-1]["error"] == "INTERRUPT"
+        await wire.load()
+        params = {"model_id": "count", "max_output_length": 100_000, "extra": {"delay_ms": 20}}
+        await wire.send({**talking, "params": params})
+        await wire.until("generate_stream_chunk")
+        await wire.send(instruction("USER_LIST"))
+        assert (await wire.until("error"))[-1]["unique_request_id"] == "i"
+        await wire.send({"type": "interrupt", "unique_request_id": "x"})
+        assert (await wire.until("generate_stream_done"))[-1]["error"] == "INTERRUPT"
         assert (await wire.ask(instruction("USER_LIST")))["status"] == "success"
 
 
@@ -361,13 +385,55 @@ class Recorder:
     def flush(self) -> None: ...
 
 
+def talk(
+    instructions: FakeInstructions, writer: Recorder, *, most: int = 10
+) -> InstructionMessages:
+    dialect = Dialect()
+    replies = Replies(writer, dialect)
+    return InstructionMessages(instructions, replies, writer, dialect, lambda: True, most)
+
+
+async def test_what_is_being_kept_is_not_interrupted_and_is_told_as_done() -> None:
+    instructions, writer = FakeInstructions(), Recorder()
+    instructions.is_kept.clear()
+    messages = talk(instructions, writer)
+    asked = Instruction(unique_request_id="i", instruction={"type": "LONG", "data": 1})
+    messages.begin(asked)
+    (one,) = messages._under_way.values()
+    while not one.is_kept:
+        await asyncio.sleep(0)
+    assert messages.interrupt("i") == []
+    messages.leave()
+    instructions.is_kept.set()
+    await messages.finish()
+    assert instructions.done == [1]
+    assert b'"error":0,' in writer.sent[-1]
+
+
+async def test_what_was_told_interrupted_is_not_kept_though_its_answer_was_there() -> None:
+    """The whole answer came in the turn of the loop in which it was stopped."""
+    instructions, writer = FakeInstructions(), Recorder()
+    instructions.go_on.clear()
+    messages = talk(instructions, writer)
+    messages.begin(Instruction(unique_request_id="i", instruction={"type": "LONG"}))
+    (one,) = messages._under_way.values()
+    while not instructions.running:
+        await asyncio.sleep(0)
+    assert messages.interrupt("i") == [one]
+    with pytest.raises(Interrupted):
+        one.be_kept()
+    await messages.finish()
+    assert instructions.done == []
+    assert b'"error":7,' in writer.sent[-1]
+
+
 async def test_nothing_is_heard_after_an_interrupt_though_more_comes_from_the_model() -> None:
     """In the same turn of the loop, before anything could be cancelled."""
     instructions, writer = FakeInstructions(), Recorder()
     instructions.go_on.clear()
-    messages = InstructionMessages(instructions, writer, Dialect(), lambda: True, 10)
+    messages = talk(instructions, writer)
     asked = Instruction(unique_request_id="i", instruction={"type": "LONG"}, stream=True)
-    messages.handlers[Instruction](asked)
+    messages.begin(asked)
     (one,) = messages._under_way.values()
     while not writer.sent:
         await asyncio.sleep(0)
@@ -383,10 +449,10 @@ async def test_nothing_is_heard_after_an_interrupt_though_more_comes_from_the_mo
 async def test_so_many_may_wait_and_the_next_is_refused() -> None:
     instructions, writer = FakeInstructions(), Recorder()
     instructions.go_on.clear()
-    messages = InstructionMessages(instructions, writer, Dialect(), lambda: True, 2)
+    messages = talk(instructions, writer, most=2)
     for id in "abc":
         asked = Instruction(unique_request_id=id, instruction={"type": "LONG"})
-        messages.handlers[Instruction](asked)
+        messages.begin(asked)
     assert b'"error":11,' in writer.sent[0]
     assert [each.id for each in messages.interrupt(None)] == ["a", "b"]
     await messages.finish()

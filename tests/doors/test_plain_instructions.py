@@ -141,5 +141,5 @@ def _those_that_delete(client: PlainClient) -> None:
 def test_what_is_wrong_is_said_in_the_answer(client: PlainClient) -> None:
     for type, fields in (("USER_GET", {"user_id": 4711}), ("DANCE", {}), ("USER_CREATE", {})):
         answer = client.ask(type, fields)
-        assert (answer["status"], answer["data"]) == ("error", None)
+        assert (answer["status"], answer["data"]) == ("error", {})
         assert answer["message"].endswith(".")

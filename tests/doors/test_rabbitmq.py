@@ -225,7 +225,7 @@ async def test_what_cannot_be_read_is_kept_and_its_sender_hears_why(
         plain.send(body, message_id="m", correlation_id="c", headers={"its": "own"})
         (answer,) = await in_thread(plain.wait)
         assert answer["status"] == "error"
-        assert answer["data"] is None
+        assert answer["data"] == {}
         assert await in_thread(plain.ask, "T", "next") == answer_to("next")
     properties, kept = await in_thread(plain.get, f"{plain._queue}.dead")
     assert kept == body

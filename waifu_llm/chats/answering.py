@@ -1,26 +1,25 @@
 """Has a model answer in a chat: what was said goes to it, question and answer are kept together.
 
 look    who asks, in which chat, which model, and what was said before
-ask     the model, while nothing of the database is held
-keep    both messages in one transaction, if the chat is still there
+ask     the model, while nothing of the database is held (talking.py)
+keep    both messages in one transaction, if the chat is still there (keeping.py)
 """
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from waifu_llm.chats import chats as rooms
 from waifu_llm.chats import history
 from waifu_llm.chats import llms as models
 from waifu_llm.chats import users as people
-from waifu_llm.chats.fields import LlmName, Name, NamesUser, Reference, UserInput, storable
-from waifu_llm.chats.tables import chats, llms, members, messages, providers
+from waifu_llm.chats.fields import LlmName, Name, NamesUser, Reference, UserInput
+from waifu_llm.chats.tables import llms, messages, providers
 from waifu_llm.chats.talking import asked_of, with_model
-from waifu_llm.chats.transaction import AnyRow, Outcome, Transaction, refers
+from waifu_llm.chats.transaction import AnyRow, Transaction, refers
 from waifu_llm.conversation import Message, Params
 from waifu_llm.errors import InvalidMessage
 from waifu_llm.holdings import Asked
@@ -89,6 +88,30 @@ async def chat_of(
         except InvalidMessage:
             pass
     raise InvalidMessage(f"There is no message `{data.message_id}`.")
+
+
+def said_place(data: ResponseGenerate | ResponseRegenerate) -> str:
+    """Where it belongs, as far as that can be told without looking: for the order that it has."""
+    if isinstance(data, ResponseGenerate):
+        return f"chat {data.chat_id}"
+    return f"message {data.message_id}"
+
+
+async def whom(
+    data: ResponseGenerate | ResponseRegenerate, transaction: Transaction
+) -> tuple[int, str]:
+    """The chat, and who is asked there: an address, or a provider of the module's own.
+
+    Raises:
+        InvalidMessage: When something that is named is not there.
+    """
+    chat, _ = await chat_of(data, transaction)
+    if isinstance(data, ResponseGenerate):
+        llm = (await models.find(transaction, data)).number
+    else:
+        llm = await _llm_for(data, transaction, await _question(transaction, data))
+    row = await _provider_of(transaction, llm)
+    return chat.number, row.api_endpoint or row.provider
 
 
 # Look
@@ -163,11 +186,7 @@ async def _llm_for(data: ResponseRegenerate, transaction: Transaction, question:
 async def _wanted(
     data: Any, transaction: Transaction, chat: AnyRow, llm: int, talk: list[Message], **more: Any
 ) -> Wanted:
-    joined = select(llms.c.name.label("model"), providers).join(
-        providers, providers.c.number == llms.c.provider
-    )
-    row = await transaction.first(joined.where(llms.c.number == llm))
-    assert row is not None
+    row = await _provider_of(transaction, llm)
     asked = asked_of(row.name, row.api_endpoint, row.provider, row.key_name)
     return Wanted(
         chat=chat.number,
@@ -179,70 +198,14 @@ async def _wanted(
     )
 
 
-# Keep
-
-
-async def keep(wanted: Wanted, transaction: Transaction, text: str) -> Outcome:
-    """
-    Raises:
-        InvalidMessage: When the chat went meanwhile, or who asked left it: nothing is kept then.
-    """
-    chat = await _still_there(wanted, transaction)
-    transaction.chat, transaction.user = chat.number, wanted.user
-    llm = await transaction.first(select(llms.c.number).where(llms.c.number == wanted.llm))
-    values = {
-        "content": storable(text),
-        "llm": llm.number if llm else None,
-        "created": time.time(),
-    }
-    if wanted.question is not None:
-        answer = await _replaced(wanted.question, transaction, values)
-        return "Answered anew.", {"llm_response": shape(answer, chat.id)}
-    question = await transaction.insert(
-        messages,
-        chat=chat.number,
-        user=wanted.user,
-        role="user",
-        content=wanted.text,
-        created=values["created"],
+async def _provider_of(transaction: Transaction, llm: int) -> AnyRow:
+    """With the LLM's name, as `model`."""
+    joined = select(llms.c.name.label("model"), providers).join(
+        providers, providers.c.number == llms.c.provider
     )
-    answer = await transaction.insert(
-        messages, chat=chat.number, role="assistant", question=question.number, **values
-    )
-    told = {**shape(answer, chat.id), "question_id": question.id}
-    return "Answered.", {"llm_response": told}
-
-
-async def _still_there(wanted: Wanted, transaction: Transaction) -> AnyRow:
-    statement = select(chats).where(chats.c.number == wanted.chat).with_for_update()
-    chat = await transaction.first(statement)
-    if chat is not None and wanted.question is None:
-        inside = members.c.chat == wanted.chat, members.c.user == wanted.user
-        chat = chat if await transaction.first(select(members).where(*inside)) else None
-    if chat is None:
-        raise InvalidMessage(
-            "The chat is gone, or who asked is not in it any more: nothing is kept."
-        )
-    return chat
-
-
-async def _replaced(question: int, transaction: Transaction, values: dict[str, Any]) -> AnyRow:
-    """The former answer keeps its id and its place; what was said after it stays."""
-    changed = update(messages).where(messages.c.question == question).values(values)
-    answer = await transaction.first(changed.returning(messages))
-    if answer is None:
-        raise InvalidMessage("The message is deleted meanwhile: nothing is kept.")
-    return answer
-
-
-def shape(answer: AnyRow, chat_id: str) -> dict[str, Any]:
-    return {
-        "message_id": answer.id,
-        "number": answer.number,
-        "chat_id": chat_id,
-        "role": answer.role,
-        "content": answer.content,
-    }
+    row = await transaction.first(joined.where(llms.c.number == llm))
+    assert row is not None
+    return row
 
 
 INSTRUCTIONS: dict[str, type[Struct]] = {

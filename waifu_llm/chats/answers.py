@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, delete, insert, or_, select, update
 
+from waifu_llm.chats.outcomes import Answer, success
 from waifu_llm.chats.tables import answers
 from waifu_llm.chats.transaction import AnyRow, Transaction
 
-Answer = dict[str, Any]
-_GONE: Answer = {
-    "status": "success",
-    "message": "This was done. What it told of is deleted since.",
-    "data": None,
-}
+_GONE = success("This was done. What it told of is deleted since.")
 
 _encode = msgspec.json.Encoder().encode
 

@@ -6,28 +6,30 @@ sends it again. A model is asked outside of any.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+import msgspec
 from msgspec import Struct
 
-from waifu_llm.chats import answering, answers, records
+from waifu_llm.chats import answering, answers, keeping, records
 from waifu_llm.chats.answering import Wanted
-from waifu_llm.chats.answers import Answer
 from waifu_llm.chats.database import Database, StoreAway
-from waifu_llm.chats.order import SHORT, Order, failure, success
-from waifu_llm.chats.queues import Queues
+from waifu_llm.chats.order import SHORT, Order
+from waifu_llm.chats.outcomes import Answer, failure, success
 from waifu_llm.chats.talking import Closing, OnChunk, ask
-from waifu_llm.chats.transaction import Outcome, Transaction
+from waifu_llm.chats.transaction import AnyRow, Outcome, Transaction
 from waifu_llm.engine import Engine
 from waifu_llm.errors import WaifuError
+from waifu_llm.turns import Turns
 
 T = TypeVar("T")
 Named = dict[int, bool]
 Afterwards = Callable[[], Awaitable[object]]
+BeforeKeeping = Callable[[], None]
+"""Called with the whole answer there; may raise, and nothing is kept. What comes later is late."""
 log = logging.getLogger("waifu_llm.chats")
 NOT_NOW = (Closing, StoreAway)
 """What is no answer: nothing was done, and whoever keeps the instruction may try again."""
@@ -42,6 +44,13 @@ class Limits(Struct, frozen=True):
     answers_kept_seconds: float = 86_400.0
 
 
+class _Found(Struct, frozen=True):
+    """What a model is to be asked, and in which chat."""
+
+    chat: int
+    order: Order
+
+
 class Execution:
     """What all of them share."""
 
@@ -49,8 +58,10 @@ class Execution:
         self._database = database
         self._engine = engine
         self._limits = limits
-        self._queues = Queues()
-        self._finding = asyncio.Lock()
+        self._chats = Turns()
+        """Answers in one chat are given strictly one after the other."""
+        self._finding = Turns()
+        """So that they wait for their chat in the order that they came."""
 
     # What changes nothing
 
@@ -63,7 +74,7 @@ class Execution:
             return await SHORT[order.type].handler(order.data, transaction, self._engine)
 
         try:
-            answer = success(await self.read(work))
+            answer = success(*await self.read(work))
         except NOT_NOW:
             raise
         except WaifuError as error:
@@ -111,42 +122,50 @@ class Execution:
 
     # What a model answers
 
-    async def ask(self, order: Order, on_chunk: OnChunk | None) -> Answer:
+    async def ask(
+        self, order: Order, on_chunk: OnChunk | None, before_keeping: BeforeKeeping
+    ) -> Answer:
         named: Named = {}
         try:
-            async with self._finding:  # so that they join in the order that they came
-                known, chat = await self._find(order, named)
-                if known:
-                    return known
-                turn = self._queues.join(chat)
-            async with turn:
-                return await self._ask_and_keep(order, named, on_chunk)
+            async with self._finding.turn(answering.said_place(order.data)):
+                found = await self._find(order, named)
+            if not isinstance(found, _Found):
+                return found
+            async with self._chats.turn(found.chat):
+                return await self._ask_and_keep(found.order, named, on_chunk, before_keeping)
         except NOT_NOW:
             raise
         except WaifuError as error:
             return await self._refuse(order, named, error)
 
-    async def _find(self, order: Order, named: Named) -> tuple[Answer | None, int]:
+    async def _find(self, order: Order, named: Named) -> Answer | _Found:
         """The answer that it got already, else the chat that it is for."""
 
-        async def work(transaction: Transaction) -> tuple[Answer | None, int]:
+        async def work(transaction: Transaction) -> Answer | _Found:
             if order.key and (known := await answers.find(transaction, order.key)):
-                return known, 0
+                return known
             transaction.named = named
-            chat, _ = await answering.chat_of(order.data, transaction)
-            return None, chat.number
+            chat, user = await answering.chat_of(order.data, transaction)
+            return _Found(chat.number, _of_user(order, user))
 
         return await self.read(work)
 
-    async def _ask_and_keep(self, order: Order, named: Named, on_chunk: OnChunk | None) -> Answer:
+    async def _ask_and_keep(
+        self,
+        order: Order,
+        named: Named,
+        on_chunk: OnChunk | None,
+        before_keeping: BeforeKeeping,
+    ) -> Answer:
         async def look(transaction: Transaction) -> Wanted:
             return await answering.look(order.data, transaction, self._limits.max_history_messages)
 
         wanted = await self.read(look)
         text = await ask(self._engine, wanted.asked, wanted.messages, wanted.params, on_chunk)
+        before_keeping()
 
         async def keep(transaction: Transaction) -> Outcome:
-            return await answering.keep(wanted, transaction, text)
+            return await keeping.keep(wanted, transaction, text)
 
         answer, _ = await self._once(order, named, keep)
         return answer
@@ -162,7 +181,7 @@ class Execution:
             if order.key and (known := await answers.find(transaction, order.key)):
                 return known, []
             transaction.named = named
-            answer = success(await work(transaction))
+            answer = success(*await work(transaction))
             await self._finish(order, transaction, answer, keep=True)
             return answer, transaction.afterwards
 
@@ -204,6 +223,14 @@ class Execution:
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         return await self._database.write(lambda connection: work(Transaction(connection)))
+
+
+def _of_user(order: Order, user: AnyRow | None) -> Order:
+    """By the id: while it waits for its turn, the name may become somebody else's."""
+    if user is None:
+        return order
+    data = msgspec.structs.replace(order.data, user_id=user.id, username=None)
+    return msgspec.structs.replace(order, data=data)
 
 
 @asynccontextmanager

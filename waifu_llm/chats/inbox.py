@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -26,10 +25,24 @@ class Accepted(Struct, frozen=True):
     reply: _Text
 
 
+class Waiting(Struct, frozen=True):
+    """What it has to wait for, without what it says."""
+
+    key: str
+    chat: int | None = None
+    """Answers in one are given one after the other; None where there is no such chat."""
+    asked: str = ""
+    """Whose places it needs: an address, or a provider of the module's own."""
+
+
 async def put(
-    transaction: Transaction, key: str, instruction: Mapping[str, Any], reply: Mapping[str, str]
+    transaction: Transaction,
+    key: str,
+    instruction: Mapping[str, Any],
+    reply: Mapping[str, str],
+    at: float,
 ) -> None:
-    """Once, however often it comes."""
+    """Once, however often it comes. `at` is its place among the others."""
     if await transaction.first(select(inbox.c.key).where(inbox.c.key == key)):
         return
     data = instruction.get("data")
@@ -38,7 +51,7 @@ async def put(
         "key": key,
         "instruction": _encode({**instruction, "data": kept}).decode(),
         "reply": _encode(reply).decode(),
-        "accepted": time.time(),
+        "accepted": at,
     }
     await transaction.run(insert(inbox).values(values))
 
@@ -47,10 +60,22 @@ async def take_out(transaction: Transaction, key: str) -> None:
     await transaction.run(delete(inbox).where(inbox.c.key == key))
 
 
+async def find(transaction: Transaction, keys: Sequence[str]) -> list[Accepted]:
+    """Those that are still there, in the order that they came."""
+    wanted = select(inbox).where(inbox.c.key.in_(keys)).order_by(inbox.c.accepted, inbox.c.key)
+    return [_accepted(row) for row in await transaction.all(wanted)]
+
+
+async def oldest(transaction: Transaction, limit: int) -> list[str]:
+    """The keys of those that came first, in that order."""
+    wanted = select(inbox.c.key).order_by(inbox.c.accepted, inbox.c.key).limit(limit)
+    return [row.key for row in await transaction.all(wanted)]
+
+
 async def forget_user(transaction: Transaction, user: AnyRow) -> None:
     """What the user asked and nobody has answered yet: its sender will hear that there is no such
     user, and until then nothing else of it lies here."""
-    for accepted in await everything(transaction):
+    for accepted in map(_accepted, await transaction.all(select(inbox))):
         data = accepted.instruction.get("data")
         if isinstance(data, dict) and _names(data, user):
             left = {**data, "user_id": user.id, "username": None, "user_input": "(deleted)"}
@@ -64,14 +89,6 @@ def _names(data: Mapping[str, Any], user: AnyRow) -> bool:
     return bool(said & {user.id.casefold(), str(user.number), user.username})
 
 
-async def everything(transaction: Transaction) -> list[Accepted]:
-    """In the order that it came."""
-    rows = await transaction.all(select(inbox).order_by(inbox.c.accepted, inbox.c.key))
-    return [
-        Accepted(
-            row.key,
-            msgspec.json.decode(row.instruction),
-            msgspec.json.decode(row.reply, type=_Text),
-        )
-        for row in rows
-    ]
+def _accepted(row: AnyRow) -> Accepted:
+    reply = msgspec.json.decode(row.reply, type=_Text)
+    return Accepted(row.key, msgspec.json.decode(row.instruction), reply)

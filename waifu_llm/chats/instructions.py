@@ -1,7 +1,7 @@
 """Instructions: fetched by a door, decoded (order.py), executed and stored (execution.py).
 
     users.py, records.py, chats.py, providers.py, llms.py     what is done in one transaction
-    answering.py                                              what a model is asked for
+    answering.py, talking.py, keeping.py                      what a model is asked for
 
 Whoever gives an instruction a key may send it again: it is done once, and the answer is the same.
 That answer is stored in the transaction that did it.
@@ -12,21 +12,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from waifu_llm.chats import answers, inbox
-from waifu_llm.chats.answers import Answer
+from waifu_llm.chats import answering, answers, inbox
 from waifu_llm.chats.database import Database, StoreAway
-from waifu_llm.chats.execution import NOT_NOW, Execution, Limits
-from waifu_llm.chats.inbox import Accepted
-from waifu_llm.chats.order import LONG, SHORT, decode, failure
+from waifu_llm.chats.execution import NOT_NOW, BeforeKeeping, Execution, Limits
+from waifu_llm.chats.inbox import Accepted, Waiting
+from waifu_llm.chats.order import LONG, SHORT, decode
+from waifu_llm.chats.outcomes import Answer, failure
 from waifu_llm.chats.talking import Closing, OnChunk
+from waifu_llm.chats.transaction import Transaction
 from waifu_llm.engine import Engine
 from waifu_llm.errors import Unexpected, WaifuError
 from waifu_llm.tasks import Tasks
 
-__all__ = ["Accepted", "Closing", "Instructions", "Limits", "StoreAway"]
+__all__ = ["Accepted", "Closing", "Instructions", "Limits", "StoreAway", "Waiting"]
+
+_TICK = 1e-6
+"""Apart enough for a database to tell two times."""
 
 log = logging.getLogger("waifu_llm.chats")
 
@@ -39,6 +44,7 @@ class Instructions:
         self._execution = Execution(database, engine, limits)
         self._under_way: dict[str, _Shared] = {}
         self._tasks = Tasks()
+        self._last_accepted = 0.0
         self._closed = False
 
     def is_long(self, instruction: Mapping[str, Any]) -> bool:
@@ -52,11 +58,12 @@ class Instructions:
         *,
         key: str | None = None,
         on_chunk: OnChunk | None = None,
+        before_keeping: BeforeKeeping = lambda: None,
     ) -> Answer:
         """The answer: `status`, `message`, `data`. What is wrong with an instruction is said in it.
 
-        Who stops waiting for a long one ends it, and nothing of it is kept; a short one is done
-        whether or not anybody waits.
+        Who stops waiting for a long one ends it, and nothing of it is kept, unless
+        `before_keeping` was called already; a short one is done whether or not anybody waits.
 
         Raises:
             Closing, StoreAway: When the module shuts down before the end, or the database cannot be
@@ -66,7 +73,7 @@ class Instructions:
             raise Closing("The module is shutting down.")
         shared = self._under_way.get(key) if key else None
         if shared is None or shared.is_given_up:
-            work = self._tasks.start(self._answer(instruction, key, on_chunk))
+            work = self._tasks.start(self._answer(instruction, key, on_chunk, before_keeping))
             shared = _Shared(work, ends_alone=not self.is_long(instruction))
             if key:
                 self._remember(key, shared)
@@ -89,18 +96,37 @@ class Instructions:
 
     async def accept(
         self, instruction: Mapping[str, Any], key: str, reply: Mapping[str, str]
-    ) -> None:
+    ) -> Waiting:
         """Keep it until `answered`, also over the end of the module. It is not carried out by this.
 
         Raises:
-            WaifuError: When the database cannot be used: it was not accepted.
+            WaifuError: When the database cannot be used: it may not have been accepted.
         """
-        write = self._execution.write
-        await write(lambda transaction: inbox.put(transaction, key, instruction, reply))
+        at = self._last_accepted = max(time.time(), self._last_accepted + _TICK)
+        await self._execution.write(
+            lambda transaction: inbox.put(transaction, key, instruction, reply, at)
+        )
+        return await self._execution.read(
+            lambda transaction: _waiting(transaction, key, instruction)
+        )
 
-    async def unanswered(self) -> list[Accepted]:
-        """What was accepted, and whose answer has not reached its sender for certain."""
-        return await self._execution.read(inbox.everything)
+    async def unanswered(self, besides: Collection[str], limit: int) -> list[Waiting]:
+        """The oldest that were accepted, and whose answer has not reached its sender for certain,
+        but for those that are known already."""
+
+        async def work(transaction: Transaction) -> list[Waiting]:
+            keys = await inbox.oldest(transaction, len(besides) + limit)
+            new = [key for key in keys if key not in besides][:limit]
+            found = await inbox.find(transaction, new)
+            return [await _waiting(transaction, each.key, each.instruction) for each in found]
+
+        return await self._execution.read(work)
+
+    async def accepted(self, key: str) -> Accepted | None:
+        """What was accepted, as it is now: a user that it named may have been deleted since. None
+        when it was answered meanwhile."""
+        found = await self._execution.read(lambda transaction: inbox.find(transaction, [key]))
+        return found[0] if found else None
 
     async def answered(self, key: str) -> None:
         """The answer has reached its sender. It is kept a while longer, should that ask again."""
@@ -111,12 +137,16 @@ class Instructions:
         await self._execution.write(answers.forget_old)
 
     async def _answer(
-        self, instruction: Mapping[str, Any], key: str | None, on_chunk: OnChunk | None
+        self,
+        instruction: Mapping[str, Any],
+        key: str | None,
+        on_chunk: OnChunk | None,
+        before_keeping: BeforeKeeping,
     ) -> Answer:
         try:
             order = decode(instruction, key or self._own_key(), has_sender=key is not None)
             if order.type in LONG:
-                return await self._execution.ask(order, on_chunk)
+                return await self._execution.ask(order, on_chunk, before_keeping)
             if SHORT[order.type].reads_only:
                 return await self._execution.look(order)
             return await self._execution.change(order)
@@ -131,6 +161,17 @@ class Instructions:
     def _own_key(self) -> str | None:
         """Where it cannot be known whether a commit came through, the next try looks for this."""
         return f"own {secrets.token_hex(16)}" if self._database.doubts_commits else None
+
+
+async def _waiting(transaction: Transaction, key: str, instruction: Mapping[str, Any]) -> Waiting:
+    """One that names what is not there waits for nobody: it is refused when it is looked at."""
+    try:
+        order = decode(instruction, key, has_sender=True)
+        if order.type in LONG:
+            return Waiting(key, *await answering.whom(order.data, transaction))
+    except WaifuError:
+        pass
+    return Waiting(key)
 
 
 class _Shared:

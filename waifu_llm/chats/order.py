@@ -1,4 +1,4 @@
-"""An instruction, read: which type it is, what it is about, and in which words it is answered."""
+"""An instruction, read: which type it is, and what it is about."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import Any
 from msgspec import Struct
 
 from waifu_llm.chats import answering, chats, llms, providers, records, users
-from waifu_llm.chats.answers import Answer
 from waifu_llm.chats.entry import Entry
 from waifu_llm.chats.fields import read
-from waifu_llm.chats.transaction import Outcome
-from waifu_llm.errors import InvalidMessage, WaifuError
+from waifu_llm.errors import InvalidMessage
 
 SHORT: dict[str, Entry] = {
     **users.INSTRUCTIONS,
@@ -60,20 +58,3 @@ def decode(instruction: Mapping[str, Any], key: str | None, *, has_sender: bool)
         raise InvalidMessage("`data` of an instruction should be an object.")
     kind = LONG[type] if type in LONG else SHORT[type].data
     return Order(type, said, read(said, kind), key, has_sender)
-
-
-def success(outcome: Outcome) -> Answer:
-    message, data = outcome
-    return {"status": "success", "message": message, "data": data}
-
-
-class Failure(dict[str, Any]):
-    """An answer like any other, and the error that it tells of, for doors with a word for it."""
-
-    def __init__(self, error: WaifuError) -> None:
-        super().__init__(status="error", message=error.message, data=None)
-        self.error = error
-
-
-def failure(error: WaifuError) -> Answer:
-    return Failure(error)

@@ -79,7 +79,7 @@ async def _ask(
             provider=asked.alias or asked.provider,
             messages=list(messages),
             params=params,
-            stream=on_chunk is not None,
+            stream=True,  # whoever listens: one limit for all of an answer would end long ones
         )
         guest.generate(request, listener)
         final = await listener.over

@@ -1,26 +1,27 @@
 """Instructions that take long: kept before they are begun, and until their answers have arrived.
 
-The inbox of the chats keeps them, over any end of this process. Here is only what is under way,
-and a bounded number of those that come next.
+The inbox of the chats keeps them, over any end of this process. Here is only what each of a
+bounded number waits for, the oldest first. What one says is read when its turn has come.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from waifu_llm.doors.errands import Errand, Kept, failure
+from waifu_llm.chats.outcomes import failure
+from waifu_llm.doors.errands import Errand, Kept
 from waifu_llm.doors.replies import fault
-from waifu_llm.errors import Unavailable
+from waifu_llm.errors import Busy, Unavailable
 from waifu_llm.tasks import Tasks
+from waifu_llm.turns import Turns
 
 if TYPE_CHECKING:
-    from waifu_llm.chats.instructions import Instructions
+    from waifu_llm.chats.instructions import Instructions, Waiting
 
-AT_HAND = 1000
+AT_HAND = 5000
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 
 T = TypeVar("T")
@@ -31,18 +32,22 @@ Deliver = Callable[[Kept, Mapping[str, Any]], Awaitable[None]]
 
 
 class Backlog:
-    """Carries out so many at a time, the oldest first."""
+    """Has each chat's answered one after the other, and so many at a time of each who is asked."""
 
     def __init__(self, instructions: Instructions, deliver: Deliver, at_once: int) -> None:
         self._instructions = instructions
         self._deliver = deliver
-        self._at_once = at_once
-        self._next: deque[Kept] = deque()
+        self._chats = Turns()
+        self._asked = Turns(at_once)
         self._known: set[str] = set()
+        self._again: set[str] = set()
+        """Which of those came again: what the inbox has of them may be newer than their end."""
         self._more = False
         """Whether the inbox has some that are not known here."""
+        self._noting = asyncio.Lock()
+        """So that nothing new is noted before what is just being read from the inbox."""
         self._tasks = Tasks()
-        self._working = 0
+        self._stopped = False
 
     def __len__(self) -> int:
         return len(self._known)
@@ -51,52 +56,73 @@ class Backlog:
         """Kept when this returns. One that is under way already is not begun again."""
         new = errand.kept()
         accept = self._instructions.accept
-        await patiently(lambda: accept(errand.instruction, new.key, new.reply))
-        self._note(new)
-        self._go_on()
+        waiting = await patiently(lambda: accept(errand.instruction, new.key, new.reply))
+        async with self._noting:
+            self._note(waiting)
 
     async def resume(self) -> None:
         """Take up what is in the inbox, from before this process perhaps."""
-        self._more = False
-        for each in await patiently(self._instructions.unanswered):
-            self._note(Kept(each.key, each.instruction, each.reply))
-        self._go_on()
+        self._more = True
+        await self._refill()
 
     async def stop(self) -> None:
         """What is under way ends here. It stays in the inbox, and goes on another time."""
-        self._next.clear()
+        self._stopped = True
         self._tasks.cancel()
         await self._tasks.over()
 
-    def _note(self, entry: Kept) -> None:
-        if entry.key in self._known:
+    def _note(self, one: Waiting) -> None:
+        if one.key in self._known:
+            self._again.add(one.key)
+        elif self._more or len(self._known) >= AT_HAND:
+            self._more = True
+        else:
+            self._begin(one)
+
+    async def _refill(self) -> None:
+        """By halves: each look at the inbox costs as much as is known already."""
+        async with self._noting:
+            while self._runs_low:
+                found = await patiently(self._unknown_ones)
+                self._more = len(found) == AT_HAND // 2
+                for each in found:
+                    self._begin(each)
+
+    def _unknown_ones(self) -> Awaitable[list[Waiting]]:
+        return self._instructions.unanswered(self._known, AT_HAND // 2)
+
+    @property
+    def _runs_low(self) -> bool:
+        return self._more and not self._stopped and len(self._known) <= AT_HAND // 2
+
+    def _begin(self, one: Waiting) -> None:
+        self._known.add(one.key)
+        self._tasks.start(self._see_to(one))
+
+    async def _see_to(self, one: Waiting) -> None:
+        """What waits for its chat keeps no place from others that ask the same."""
+        try:
+            async with self._chats.turn(one.chat or one.key), self._asked.turn(one.asked):
+                await self._finish(one.key)
+        finally:
+            self._forget(one.key)
+
+    async def _finish(self, key: str) -> None:
+        accepted = await patiently(lambda: self._instructions.accepted(key))
+        if accepted is None:  # it came to its end between being found and being noted
             return
-        self._more = self._more or len(self._next) >= AT_HAND
-        if not self._more:
-            self._known.add(entry.key)
-            self._next.append(entry)
+        entry = Kept(key, accepted.instruction, accepted.reply)
+        answer = await carry_out(self._instructions, entry.instruction, entry.execution)
+        await self._deliver(entry, answer)
+        await patiently(lambda: self._instructions.answered(key))
 
-    def _go_on(self) -> None:
-        for _ in range(min(self._at_once - self._working, len(self._next))):
-            self._working += 1
-            self._tasks.start(self._work())
-
-    async def _work(self) -> None:
-        try:
-            while self._next:
-                await self._finish(self._next.popleft())
-        finally:
-            self._working -= 1
-        if self._more and not self._working:
-            await self.resume()
-
-    async def _finish(self, entry: Kept) -> None:
-        try:
-            answer = await carry_out(self._instructions, entry.instruction, entry.execution)
-            await self._deliver(entry, answer)
-            await patiently(lambda: self._instructions.answered(entry.key))
-        finally:
-            self._known.discard(entry.key)
+    def _forget(self, key: str) -> None:
+        self._known.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self._more = True
+        if self._runs_low:
+            self._tasks.start(self._refill())
 
 
 async def carry_out(
@@ -106,16 +132,16 @@ async def carry_out(
     try:
         return await patiently(lambda: instructions.carry_out(instruction, key=key))
     except Exception as exc:
-        return failure(fault(exc).message)
+        return failure(fault(exc))
 
 
 async def patiently(do: Callable[[], Awaitable[T]]) -> T:
-    """Again and again, while the store cannot be reached."""
+    """Again and again, while the store cannot be reached, or others keep it busy."""
     pause = FIRST_PAUSE
     while True:
         try:
             return await do()
-        except Unavailable as error:
+        except (Unavailable, Busy) as error:
             log.warning("%s", error.message)
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)

@@ -111,8 +111,3 @@ def reply_of(letter: Letter) -> Reply | None:
 
 def _digest(*parts: str | None, body: bytes) -> str:
     return hashlib.sha256(_encode(parts) + body).hexdigest()[:32]
-
-
-def failure(message: str) -> dict[str, Any]:
-    """The answer to what could not be read."""
-    return {"status": "error", "message": message, "data": None}

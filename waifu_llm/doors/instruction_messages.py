@@ -14,16 +14,14 @@ from waifu_llm import answers, protocol
 from waifu_llm.answers import Dialect
 from waifu_llm.doors.frames import FrameWriter
 from waifu_llm.doors.replies import Replies, fault
-from waifu_llm.doors.turns import Turns
 from waifu_llm.errors import (
     Forbidden,
     Interrupted,
-    InvalidMessage,
     Overloaded,
     Unsupported,
     WaifuError,
 )
-from waifu_llm.protocol import About
+from waifu_llm.turns import Turns
 
 if TYPE_CHECKING:
     from waifu_llm.chats.instructions import Instructions
@@ -35,6 +33,7 @@ class InstructionMessages:
     def __init__(
         self,
         instructions: Instructions | None,
+        replies: Replies,
         writer: FrameWriter,
         dialect: Dialect,
         has_token: Callable[[], bool],
@@ -43,12 +42,11 @@ class InstructionMessages:
         self._instructions = instructions
         self._writer = writer
         self._dialect = dialect
-        self._replies = Replies(writer, dialect)
+        self._replies = replies
         self._has_token = has_token
         self._max_waiting = max_waiting
         self._turns = Turns()
         self._under_way: dict[str, _UnderWay] = {}
-        self.handlers: dict[type, Callable[[Any], None]] = {protocol.Instruction: self._instruction}
 
     @property
     def features(self) -> list[str]:
@@ -72,21 +70,15 @@ class InstructionMessages:
             await asyncio.wait(tasks)
 
     def leave(self) -> None:
-        """It went. What has begun to write comes to its end, nothing else does."""
+        """It went. What has begun to be written comes to its end, nothing else does."""
         for each in self._under_way.values():
             each.stop()
 
     def _find(self, id: str) -> list[_UnderWay]:
         return [self._under_way[id]] if id in self._under_way else []
 
-    def _instruction(self, asked: protocol.Instruction) -> None:
-        if asked.id in self._under_way:
-            error = InvalidMessage(
-                f"`{asked.id}` is the id of an instruction that is still under way. It goes on; "
-                "give each one an id of its own."
-            )
-            self._replies.error(error, About(unique_request_id=asked.id))
-            return
+    def begin(self, asked: protocol.Instruction) -> None:
+        """It is answered, however it ends."""
         try:
             instructions = self._permitted()
         except WaifuError as error:
@@ -124,7 +116,9 @@ class InstructionMessages:
             if not one.is_long:
                 return await instructions.carry_out(one.asked.instruction)
         on_chunk = one.chunk if one.asked.stream else None
-        return await instructions.carry_out(one.asked.instruction, on_chunk=on_chunk)
+        return await instructions.carry_out(
+            one.asked.instruction, on_chunk=on_chunk, before_keeping=one.be_kept
+        )
 
     def _answered(self, one: _UnderWay) -> None:
         del self._under_way[one.id]
@@ -133,7 +127,7 @@ class InstructionMessages:
 
     def _final(self, one: _UnderWay) -> bytes:
         if one.task.cancelled():
-            error: WaifuError = Interrupted("Interrupted, as it was asked for.")
+            error: WaifuError = _interrupted()
         elif (exc := one.task.exception()) is None:
             return self._dialect.instruction_done(one.asked, one.task.result())
         else:
@@ -151,6 +145,7 @@ class _UnderWay:
         self.asked = asked
         self.is_long = is_long
         self.begun = False
+        self.is_kept = False
         self.prefix = answers.piece_prefix("instruction_chunk", asked.id)
         self._writer = writer
         self._silent = False
@@ -158,12 +153,22 @@ class _UnderWay:
     @property
     def is_stoppable(self) -> bool:
         """Not half-way through a change."""
-        return self.is_long or not self.begun
+        return not self.begun or (self.is_long and not self.is_kept)
 
     def stop(self) -> None:
         if self.is_stoppable:
             self._silent = True
             self.task.cancel()
+
+    def be_kept(self) -> None:
+        """From now on it is not stopped.
+
+        Raises:
+            Interrupted: When it was: that has been told, so nothing may be kept.
+        """
+        if self._silent:
+            raise _interrupted()
+        self.is_kept = True
 
     def chunk(self, text: str) -> None:
         if self._silent:
@@ -171,3 +176,7 @@ class _UnderWay:
         self._writer.chunk(self.prefix, text)
         # Whatever else comes in this turn of the loop leaves in the same write.
         asyncio.get_running_loop().call_soon(self._writer.flush)
+
+
+def _interrupted() -> Interrupted:
+    return Interrupted("Interrupted, as it was asked for.")

@@ -66,7 +66,12 @@ class Conversation:
         self._jobs = jobs
         self._job_messages = JobMessages(jobs, self._guest, self._replies, writer, trust)
         self._instructions = InstructionMessages(
-            instructions, writer, self._dialect, lambda: trust.has_token, config.max_waiting
+            instructions,
+            self._replies,
+            writer,
+            self._dialect,
+            lambda: trust.has_token,
+            config.max_waiting,
         )
         self._handlers: dict[type, Callable[[Any], None]] = {
             protocol.Hello: self._hello,
@@ -74,14 +79,14 @@ class Conversation:
             protocol.GetModels: self._get_models,
             protocol.Load: self._load,
             protocol.Unload: self._unload,
-            protocol.Generate: self._generate,
+            protocol.Generate: self._unless_in_use(self._generate),
             protocol.Embed: self._embed,
             protocol.Pull: self._pull,
             protocol.Interrupt: self._interrupt,
             protocol.Status: self._status,
             protocol.Close: self._close,
             **self._job_messages.handlers,
-            **self._instructions.handlers,
+            protocol.Instruction: self._unless_in_use(self._instructions.begin),
         }
 
     def take(self, data: bytes) -> None:
@@ -121,6 +126,19 @@ class Conversation:
         self._engine.leave(self._guest)
 
     # What can be asked
+
+    def _unless_in_use(self, begin: Callable[[Any], None]) -> Callable[[Any], None]:
+        """An id is its request's, until that is answered."""
+
+        def begin_or_refuse(asked: protocol.Generate | protocol.Instruction) -> None:
+            if not self._is_live(asked.id):
+                begin(asked)
+                return
+            why = f"`{asked.id}` is the id of a request that is still under way. It goes on; "
+            error = InvalidMessage(why + "give each request an id of its own.")
+            self._replies.error(error, About(unique_request_id=asked.id))
+
+        return begin_or_refuse
 
     def _hello(self, asked: protocol.Hello) -> None:
         if asked.token and not self._trust.has_token:
@@ -185,13 +203,8 @@ class Conversation:
             if asked.stream
             else Whole(self._writer, final)
         )
-        try:
-            self._guest.generate(asked, listener)
-        except InvalidMessage as error:
-            about = About(unique_request_id=asked.id)
-            self._replies.error(error, about)
-        else:
-            self._replies.ack(About("generate", asked.id))
+        self._guest.generate(asked, listener)
+        self._replies.ack(About("generate", asked.id))
 
     def _embed(self, asked: protocol.Embed) -> None:
         work = self._guest.works.embed(asked)

@@ -20,17 +20,18 @@ import msgspec
 from aio_pika import DeliveryMode
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 
+from waifu_llm.chats.outcomes import failure
 from waifu_llm.config import Config
 from waifu_llm.doors import errands
 from waifu_llm.doors.backlog import Backlog, carry_out
-from waifu_llm.doors.errands import Kept, Letter, Reply, failure
+from waifu_llm.doors.errands import Kept, Letter, Reply
 from waifu_llm.doors.replies import fault
-from waifu_llm.doors.turns import Turns
-from waifu_llm.errors import InvalidMessage, Unavailable
+from waifu_llm.errors import InvalidMessage, Unavailable, WaifuError
 from waifu_llm.rabbitmq.address import Address
 from waifu_llm.rabbitmq.link import FAILURES, Link, Patience, declare_durable
 from waifu_llm.rabbitmq.properties import pass_unreadable_ones_on, why_unreadable
 from waifu_llm.tasks import Tasks
+from waifu_llm.turns import Turns
 
 if TYPE_CHECKING:
     from waifu_llm.chats.instructions import Instructions
@@ -59,7 +60,7 @@ class RabbitDoor:
         self._max_bytes = config.max_message_bytes
         self._link = Link(address, self._prepare, patience)
         # Half of the places in which a provider lets wait: the other half is for other doors.
-        at_once = max(1, config.max_waiting_per_provider // 2)
+        at_once = max(1, min(config.max_waiting_per_provider, config.max_waiting) // 2)
         self._backlog = Backlog(instructions, self._bring, at_once)
         self._turns = Turns()
         self._tasks = Tasks()
@@ -102,35 +103,35 @@ class RabbitDoor:
             self._tasks.start(self._answer(message))
 
     async def _answer(self, message: AbstractIncomingMessage) -> None:
+        """Only the broker's going keeps it from an answer, and then it is brought again."""
         self._counts["taken"] += 1
-        try:
+        with suppress(Unavailable):
             try:
                 await self._see_to(message)
-            except (Unavailable, *FAILURES):
+            except Unavailable:
                 raise
+            except WaifuError as error:
+                await self._refuse(message, error)
             except Exception as exc:  # it would keep its place among those that are handed out
-                await self._bury(message, fault(exc).message)
-            await message.ack()
-        except (Unavailable, *FAILURES):
-            pass  # the connection is gone, and the broker brings it again
+                await self._refuse(message, fault(exc))
+            with suppress(*FAILURES):
+                await message.ack()
 
     async def _see_to(self, message: AbstractIncomingMessage) -> None:
-        letter = _letter(message)
-        try:
-            if broken := why_unreadable(message.headers):
-                raise InvalidMessage(broken)
-            errand = errands.read(letter, self._max_bytes)
-        except InvalidMessage as error:
-            await self._bury(message, error.message)
-            await self._send(errands.reply_of(letter), failure(error.message))
-            return
-        async with self._turns.turn(letter.reply_to or ""):
+        if broken := why_unreadable(message.headers):
+            raise InvalidMessage(broken)
+        errand = errands.read(_letter(message), self._max_bytes)
+        async with self._turns.turn(message.reply_to or ""):
             if self._instructions.is_long(errand.instruction):
                 await self._backlog.add(errand)
                 return
             answer = await carry_out(self._instructions, errand.instruction, errand.key)
         if not message.channel.is_closed:  # else whoever gets it next sends this very answer
             await self._send(errand.reply, answer)
+
+    async def _refuse(self, message: AbstractIncomingMessage, error: WaifuError) -> None:
+        await self._bury(message, error.message)
+        await self._send(errands.reply_of(_letter(message)), failure(error))
 
     async def _send(self, reply: Reply | None, answer: Mapping[str, Any]) -> None:
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from waifu_llm.doors.turns import Turns
+from waifu_llm.turns import Turns
 
 
 async def test_one_sender_is_served_in_its_order_whatever_takes_long() -> None:
@@ -33,6 +33,22 @@ async def test_senders_do_not_wait_for_each_other() -> None:
 
     async with asyncio.timeout(5):
         await asyncio.gather(slow(), quick())
+
+
+async def test_so_many_go_on_at_a_time_and_the_others_in_their_order() -> None:
+    turns, go_on, began = Turns(at_once=2), asyncio.Event(), list[int]()
+
+    async def one(number: int) -> None:
+        async with turns.turn("a"):
+            began.append(number)
+            await go_on.wait()
+
+    all_of_them = [asyncio.create_task(one(number)) for number in range(5)]
+    await asyncio.sleep(0)
+    assert began == [0, 1]
+    go_on.set()
+    await asyncio.gather(*all_of_them)
+    assert began == list(range(5))
 
 
 async def test_who_gives_up_holds_nobody_up() -> None:
