@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from waifu_llm.chats.order import TYPES
+from waifu_llm.chats.order import LONG, SHORT, TYPES
 from waifu_llm.client_instructions import Instructions
-from waifu_llm.errors import InvalidMessage
+from waifu_llm.errors import InvalidMessage, Unexpected
 
 METHODS = [
     name
@@ -83,7 +83,24 @@ CALLS: list[tuple[Call, str, dict[str, Any]]] = [
         "LLM_RESPONSE_GENERATE",
         {"chat_id": "c", "user_input": "Hi", "user_id": 1, **LLM},
     ),
+    (
+        lambda to: to.llm_response_generate("c", "Hi", llm=LLM, params={"seed": 1}, username="ann"),
+        "LLM_RESPONSE_GENERATE",
+        {"chat_id": "c", "user_input": "Hi", "username": "ann", "params": {"seed": 1}, **LLM},
+    ),
     (lambda to: to.llm_response_regenerate(2), "LLM_RESPONSE_REGENERATE", {"message_id": 2}),
+    (
+        lambda to: to.llm_response_regenerate(2, llm=LLM, params={"seed": 1}, user_id=3),
+        "LLM_RESPONSE_REGENERATE",
+        {"message_id": 2, "user_id": 3, "params": {"seed": 1}, **LLM},
+    ),
+    (
+        lambda to: to.chat_create("t", user_ids=[1], username="ann"),
+        "CHAT_CREATE",
+        {"title": "t", "user_ids": [1], "username": "ann"},
+    ),
+    (lambda to: to.chat_list(user_id=1, limit=2), "CHAT_LIST", {"user_id": 1, "limit": 2}),
+    (lambda to: to.llm_list(provider_id=4), "LLM_LIST", {"provider_id": 4}),
 ]
 NAMES = {
     **{"USER": "user", "CHAT": "chat", "LLM": "llm", "LLM_PROVIDER": "provider"},
@@ -142,3 +159,32 @@ async def test_only_who_listens_gets_a_stream() -> None:
 async def test_what_fails_is_raised_with_what_was_said() -> None:
     with pytest.raises(InvalidMessage, match="As it is"):
         await Instructions(Recorder(status="error")).user_list()
+
+
+@pytest.mark.parametrize("data", [None, {}, [], {"chat": {}}])
+async def test_an_answer_that_tells_nothing_is_an_error(data: Any) -> None:
+    to = Instructions(Recorder(data))
+    for call in (to.user_get(user_id=1), to.user_list()):
+        with pytest.raises(Unexpected, match="holds no `user"):
+            await call
+
+
+def test_every_field_of_an_instruction_can_be_given() -> None:
+    """Each method takes what the instruction takes, by one way or another."""
+    types = {**{type: entry.data for type, entry in SHORT.items()}, **LONG}
+    missing = {
+        type: fields
+        for type, kind in types.items()
+        if (fields := set(kind.__struct_fields__) - _takes(getattr(Instructions, type.lower())))
+    }
+    assert missing == {"USER_CREATE": {"user_id"}}  # nobody has one yet
+
+
+def _takes(method: Callable[..., Any]) -> set[str]:
+    """The names of its arguments, and of what is in those that are typed dictionaries."""
+    names: set[str] = set()
+    for name, kind in get_type_hints(method).items():
+        names.add(name)
+        for each in (kind, *get_args(kind)):
+            names |= set(getattr(each, "__annotations__", {}))
+    return names

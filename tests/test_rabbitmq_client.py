@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
+import aio_pika
 import pika
 import pytest
 from support import Module
 
 from services.rabbitmq import RabbitMQ
 from waifu_llm import rabbitmq_client
-from waifu_llm.errors import InvalidMessage, Unavailable, Unsupported
+from waifu_llm.errors import InvalidMessage, Unavailable, Unexpected, Unsupported
 
 HERE = Path(__file__).parent
 LIMIT = 30.0
@@ -71,6 +73,60 @@ async def test_what_is_asked_waits_for_a_module_and_survives_the_broker_s_restar
         made = await asyncio.gather(*asked)
         assert sorted(int(chat["title"]) for chat in made) == list(range(50))
         assert len(await chats.chat_list()) == 50
+
+
+async def answering(rabbitmq: RabbitMQ, queue: str, body: bytes) -> AsyncIterator[Any]:
+    """Stands where a module would, and answers each with the same."""
+    connection = await aio_pika.connect(rabbitmq.url)
+    channel = await connection.channel()
+    await channel.declare_queue(queue, durable=True)
+    async with connection, (await channel.get_queue(queue)).iterator(no_ack=True) as asked:
+        async for message in asked:
+            reply = aio_pika.Message(body, correlation_id=message.correlation_id)
+            await channel.default_exchange.publish(reply, message.reply_to, mandatory=False)
+            yield message
+
+
+async def test_what_a_broker_forgot_is_asked_again_under_the_same_id(
+    rabbitmq: RabbitMQ, queue: str
+) -> None:
+    """It confirmed it, and then lost it: and so it may with an answer."""
+    client = rabbitmq_client.connect(rabbitmq.url, queue=queue)
+    async with client as chats, asyncio.timeout(LIMIT):
+        asked = asyncio.create_task(chats.user_list())
+        with pika.BlockingConnection(pika.URLParameters(rabbitmq.url)) as connection:
+            channel = connection.channel()
+            while not (lost := channel.basic_get(queue, auto_ack=True))[0]:
+                await asyncio.sleep(0.01)
+            channel.queue_delete(client._answers)
+        users = b'{"status":"success","message":"","data":{"users":[]}}'
+        replies = answering(rabbitmq, queue, users)
+        again = await anext(replies)
+        assert await asked == []
+        await replies.aclose()
+    assert (again.message_id, again.body) == (lost[1].message_id, lost[2])
+
+
+@pytest.mark.parametrize("body", [b"not JSON", b"[]", b"\xff"])
+async def test_an_answer_that_is_none_is_an_error_and_the_next_one_is_heard(
+    rabbitmq: RabbitMQ, queue: str, body: bytes
+) -> None:
+    async with rabbitmq_client.connect(rabbitmq.url, queue=queue) as chats, asyncio.timeout(LIMIT):
+        for _ in range(2):
+            asked = asyncio.create_task(chats.user_list())
+            replies = answering(rabbitmq, queue, body)
+            await anext(replies)
+            with pytest.raises(Unexpected, match="is none"):
+                await asked
+            await replies.aclose()
+
+
+async def test_a_queue_that_somebody_deleted_is_said(rabbitmq: RabbitMQ, queue: str) -> None:
+    async with rabbitmq_client.connect(rabbitmq.url, queue=queue) as chats, asyncio.timeout(LIMIT):
+        with pika.BlockingConnection(pika.URLParameters(rabbitmq.url)) as connection:
+            connection.channel().queue_delete(queue)
+        with pytest.raises(Unavailable, match=queue):
+            await chats.user_list()
 
 
 async def test_nothing_of_a_client_stays_with_the_broker(rabbitmq: RabbitMQ, queue: str) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
-from waifu_llm.errors import InvalidMessage
+from waifu_llm.errors import InvalidMessage, Unexpected
 
 Id = str | int
 Row = dict[str, Any]
@@ -36,6 +36,10 @@ class Members(TypedDict, total=False):
 
     user_ids: Sequence[Id]
     usernames: Sequence[str]
+
+
+class NewChat(User, Members):
+    """Who will be in it, and who asks."""
 
 
 class Provider(TypedDict, total=False):
@@ -135,8 +139,8 @@ class Instructions:
 
     # Chats. A user who is named with one is who asks, and knows only of chats that it is in
 
-    async def chat_create(self, title: str, **members: Unpack[Members]) -> Row:
-        return await self._one("chat", "CHAT_CREATE", {"title": title, **members})
+    async def chat_create(self, title: str, **who: Unpack[NewChat]) -> Row:
+        return await self._one("chat", "CHAT_CREATE", {"title": title, **who})
 
     async def chat_update(
         self,
@@ -166,8 +170,9 @@ class Instructions:
         data = {"chat_id": chat_id, "limit": limit, "before": before, **who_asks}
         return await self._one("chat", "CHAT_LOAD", data)
 
-    async def chat_list(self, **part: Unpack[Part]) -> list[Row]:
-        return await self._many("chats", "CHAT_LIST", part)
+    async def chat_list(self, **which: Unpack[UsersPart]) -> list[Row]:
+        """All, or those of a user."""
+        return await self._many("chats", "CHAT_LIST", which)
 
     async def chat_list_by_user(self, **whose: Unpack[UsersPart]) -> list[Row]:
         return await self._many("chats", "CHAT_LIST_BY_USER", whose)
@@ -180,18 +185,27 @@ class Instructions:
         user_input: str,
         *,
         llm: Llm,
+        params: Mapping[str, Any] | None = None,
         on_chunk: OnChunk | None = None,
         **user: Unpack[User],
     ) -> Row:
-        """What the LLM answers in this chat. Question and answer are kept, or neither is."""
-        data = {"chat_id": chat_id, "user_input": user_input, **llm, **user}
+        """What the LLM answers in this chat. Question and answer are kept, or neither is. `params`
+        are those of a `generate`."""
+        data = {"chat_id": chat_id, "user_input": user_input, "params": params, **llm, **user}
         return await self._one("llm_response", "LLM_RESPONSE_GENERATE", data, on_chunk)
 
     async def llm_response_regenerate(
-        self, message_id: Id, *, on_chunk: OnChunk | None = None, **who_asks: Unpack[User]
+        self,
+        message_id: Id,
+        *,
+        llm: Llm | None = None,
+        params: Mapping[str, Any] | None = None,
+        on_chunk: OnChunk | None = None,
+        **who_asks: Unpack[User],
     ) -> Row:
-        """Another answer in place of one: that message, or the one that answered it."""
-        data = {"message_id": message_id, **who_asks}
+        """Another answer in place of one: that message, or the one that answered it; by the same
+        LLM unless one is named."""
+        data = {"message_id": message_id, "params": params, **(llm or {}), **who_asks}
         return await self._one("llm_response", "LLM_RESPONSE_REGENERATE", data, on_chunk)
 
     # The registry of providers and LLMs
@@ -222,8 +236,9 @@ class Instructions:
     async def llm_delete(self, **llm: Unpack[Llm]) -> None:
         await self.carry_out("LLM_DELETE", llm)
 
-    async def llm_list(self, **part: Unpack[Part]) -> list[Row]:
-        return await self._many("llms", "LLM_LIST", part)
+    async def llm_list(self, **which: Unpack[ProvidersPart]) -> list[Row]:
+        """All, or those of a provider."""
+        return await self._many("llms", "LLM_LIST", which)
 
     async def llm_list_by_provider(self, **whose: Unpack[ProvidersPart]) -> list[Row]:
         return await self._many("llms", "LLM_LIST_BY_PROVIDER", whose)
@@ -239,17 +254,37 @@ class Instructions:
             WaifuError: When it fails.
         """
         given = {name: value for name, value in data.items() if value is not None}
-        answer = await self._carry_out({"type": type, "data": given}, on_chunk)
-        if answer["status"] != "success":
-            raise InvalidMessage(str(answer["message"]))
-        return answer["data"] or {}
+        return _told(await self._carry_out({"type": type, "data": given}, on_chunk))
 
     async def _one(
         self, name: str, type: str, data: Mapping[str, Any], on_chunk: OnChunk | None = None
     ) -> Row:
-        row: Row = (await self.carry_out(type, data, on_chunk))[name]
+        row: Row = _part(name, type, await self.carry_out(type, data, on_chunk))
         return row
 
     async def _many(self, name: str, type: str, data: Mapping[str, Any]) -> list[Row]:
-        rows: list[Row] = (await self.carry_out(type, data))[name]
+        rows: list[Row] = _part(name, type, await self.carry_out(type, data))
         return rows
+
+
+def _told(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Raises:
+        InvalidMessage: With the sentence of an answer that tells of an error.
+    """
+    if answer.get("status") != "success":
+        raise InvalidMessage(str(answer.get("message") or "The instruction was not carried out."))
+    data = answer.get("data")
+    return data if isinstance(data, dict) else {}
+
+
+def _part(name: str, type: str, data: Mapping[str, Any]) -> Any:
+    """
+    Raises:
+        Unexpected: When it is not there: of what was deleted since, an answer tells nothing.
+    """
+    if name not in data:
+        raise Unexpected(
+            f"The answer to {type} holds no `{name}`. Perhaps what it was about is deleted since."
+        )
+    return data[name]

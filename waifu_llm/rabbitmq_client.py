@@ -10,9 +10,9 @@
 
     asyncio.run(main())
 
-It connects again by itself when the connection is lost. What the broker has not confirmed is sent
-again under the same id, so that nothing is done twice; answers wait for the client in a queue of
-its own.
+It connects again by itself when the connection is lost, and then asks again what was not answered:
+the broker may have lost it, or the answer. The same id says that it is the same, so that nothing is
+done twice; answers wait for the client in a queue of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 from aio_pika import DeliveryMode, Message
@@ -35,7 +35,7 @@ from aio_pika.abc import (
 )
 
 from waifu_llm.client_instructions import Instructions, OnChunk
-from waifu_llm.errors import Unavailable, Unsupported
+from waifu_llm.errors import Unavailable, Unexpected, Unsupported
 from waifu_llm.rabbitmq.address import Address, read_address
 from waifu_llm.rabbitmq.link import FAILURES, Link, Patience, declare_durable
 
@@ -60,7 +60,7 @@ class RabbitClient:
         self._timeout = timeout
         self._answers = f"{queue}.answers.{secrets.token_hex(8)}"
         self._link = Link(address, self._prepare, Patience(open=timeout))
-        self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._waiting: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
 
     async def __aenter__(self) -> Instructions:
         """Connect.
@@ -100,7 +100,16 @@ class RabbitClient:
         if on_chunk:
             raise Unsupported("Nothing is streamed over RabbitMQ: use the WebSocket for that.")
         id = secrets.token_hex(16)
-        message = Message(
+        self._waiting[id] = asyncio.get_running_loop().create_future()
+        asking = asyncio.create_task(self._keep_asking(self._message(id, instruction)))
+        try:
+            return await self._answered(self._waiting[id], asking)
+        finally:
+            del self._waiting[id]
+            asking.cancel()
+
+    def _message(self, id: str, instruction: Mapping[str, Any]) -> Message:
+        return Message(
             _encode(instruction),
             content_type="application/json",
             message_id=id,
@@ -108,13 +117,24 @@ class RabbitClient:
             reply_to=self._answers,
             delivery_mode=DeliveryMode.PERSISTENT,
         )
-        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._waiting[id] = answer
-        try:
-            await self._link.publish_surely(message, self._queue)
-            return await answer
-        finally:
-            del self._waiting[id]
+
+    async def _keep_asking(self, message: Message) -> NoReturn:
+        """Once over each connection.
+
+        Raises:
+            Unavailable: When there is no queue that could take it.
+        """
+        while True:
+            if not await self._link.publish_surely(message, self._queue):
+                raise Unavailable(f"The RabbitMQ has no queue `{self._queue}` any more.")
+            await self._link.until_lost()
+
+    async def _answered(
+        self, answer: asyncio.Future[Mapping[str, Any]], asking: asyncio.Task[NoReturn]
+    ) -> Mapping[str, Any]:
+        either: list[asyncio.Future[Any]] = [answer, asking]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        return answer.result() if answer.done() else asking.result()
 
     async def _prepare(self, connection: AbstractConnection, channel: AbstractChannel) -> None:
         await declare_durable(connection, self._queue)
@@ -131,8 +151,12 @@ class RabbitClient:
     async def _hear(self, message: AbstractIncomingMessage) -> None:
         answer = self._waiting.get(message.correlation_id or "")
         if answer and not answer.done():
-            answer.set_result(_decode(message.body))
-        await message.ack()
+            try:
+                answer.set_result(_decode(message.body))
+            except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+                answer.set_exception(Unexpected(f"What came as an answer is none: {exc}."))
+        with suppress(*FAILURES):  # else it is brought again, and nobody waits for it then
+            await message.ack()
 
 
 def connect(

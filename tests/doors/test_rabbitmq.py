@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aio_pika
 import pika
 import pytest
 from fake_instructions import FakeInstructions
@@ -19,7 +20,9 @@ from plain_client import PlainClient
 from services.rabbitmq import RabbitMQ
 from soak.proxy import Proxy
 from waifu_llm.config import Config
+from waifu_llm.doors import backlog
 from waifu_llm.doors.rabbitmq import RabbitDoor
+from waifu_llm.errors import Busy, InvalidMessage
 from waifu_llm.rabbitmq.address import read_address
 from waifu_llm.rabbitmq.link import Patience
 
@@ -274,8 +277,68 @@ async def test_a_fault_of_the_door_keeps_nobody_from_being_served(
     monkeypatch.setattr(instructions, "is_long", lambda asked: not 1 / len(asked["data"]))
     async with door(rabbitmq_prefetch=1):
         plain.send({"type": "T", "data": ""})
-        assert await in_thread(plain.ask, "T", "next") == answer_to("next")
+        plain.send({"type": "T", "data": "next"})
+        answers = await in_thread(plain.wait, 2)
+    assert answer_to("next") in answers
+    assert {each["status"] for each in answers} == {"success", "error"}
     assert await in_thread(plain.depth, f"{plain._queue}.dead") == 1
+
+
+@pytest.mark.parametrize("fault", [RuntimeError, OSError, StopAsyncIteration, InvalidMessage])
+async def test_whatever_keeps_an_instruction_from_being_accepted_is_an_answer(
+    door: Open,
+    plain: PlainClient,
+    instructions: FakeInstructions,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: type[Exception],
+) -> None:
+    """Such as a driver of a database raises, and the one of the broker when it is gone."""
+
+    async def accept(*_: object) -> None:
+        raise fault("It cannot be kept.")
+
+    monkeypatch.setattr(instructions, "accept", accept)
+    async with door(rabbitmq_prefetch=1):
+        answer = await in_thread(plain.ask, "LONG", 1)
+        assert answer["status"] == "error"
+        assert "It cannot be kept." in answer["message"]
+        assert await in_thread(plain.ask, "T", "next") == answer_to("next")
+    assert await in_thread(plain.depth, plain._queue) == 0
+    assert await in_thread(plain.depth, f"{plain._queue}.dead") == 1
+
+
+async def test_an_instruction_that_comes_while_others_keep_the_store_busy_is_accepted(
+    door: Open, plain: PlainClient, instructions: FakeInstructions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept, calls = instructions.accept, iter(range(3))
+
+    async def accept_at_last(*asked: Any) -> Any:
+        if next(calls) < 2:
+            raise Busy("Others change the same at this moment. Try again.")
+        return await accept(*asked)
+
+    monkeypatch.setattr(backlog, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(instructions, "accept", accept_at_last)
+    async with door():
+        assert await in_thread(plain.ask, "LONG", 1) == answer_to(1)
+
+
+async def test_what_is_delivered_at_once_is_answered_over_the_same_connection(
+    door: Open, plain: PlainClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker hands out what lies in the queue before it says that there is a consumer."""
+    consume = aio_pika.Queue.consume
+
+    async def consume_slowly(queue: Any, callback: Any) -> Any:
+        tag = await consume(queue, callback)
+        await asyncio.to_thread(plain.wait_whole)
+        return tag
+
+    monkeypatch.setattr(aio_pika.Queue, "consume", consume_slowly)
+    plain.send({"type": "T", "data": 1})
+    async with door() as opened:
+        await until(is_connected(opened))
+        assert opened.status()["taken"] == 1
 
 
 # Those who are gone

@@ -154,9 +154,9 @@ class RabbitDoor:
             log.warning("nobody waits at `%s` any more: its answers are given up", reply.queue)
 
     async def _bury(self, message: AbstractIncomingMessage, why: str) -> None:
-        """What cannot be read is kept for whoever wants to find out."""
+        """What cannot be read, or not be dealt with, is kept for whoever wants to find out."""
         self._counts["unreadable"] += 1
-        log.warning("what came over `%s` is no instruction: %s", self._queue, why)
+        log.warning("what came over `%s` is put aside: %s", self._queue, why)
         copy = aio_pika.Message(
             message.body,
             headers={**message.headers, REASON: why},

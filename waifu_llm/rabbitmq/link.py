@@ -66,7 +66,7 @@ class Link:
 
     @property
     def is_open(self) -> bool:
-        return self._channel is not None
+        return self._open.is_set()
 
     def open(self) -> None:
         """Connect, and again whenever the connection is lost, until it is closed."""
@@ -94,6 +94,10 @@ class Link:
 
     async def until_open(self) -> None:
         await self._open.wait()
+
+    async def until_lost(self) -> None:
+        """Until the connection that is there now is so no more."""
+        await asyncio.wait([self._lost])
 
     async def publish(self, message: aio_pika.Message, queue: str) -> bool:
         """Returns once the broker has it: whether there is a queue of that name to put it into.
@@ -149,8 +153,8 @@ class Link:
             channel.close_callbacks.add(lambda *_: _lose(lost, why))
             beneath = await channel.get_underlay_channel()
             beneath.on_consumer_cancel_callbacks.add(lambda _: _lose(lost, why))
+            self._channel = channel  # what is delivered at once is answered at once
             await self._prepare(connection, channel)
-        self._channel = channel
         self._open.set()
         if self.trouble:
             log.warning("The RabbitMQ at %s is there again.", self._address)
