@@ -36,6 +36,8 @@ class StoreAway(Unavailable):
 class Kind(Protocol):
     """What differs between SQLite and PostgreSQL."""
 
+    name: str
+    """Which store it is; without its password."""
     writer: AsyncEngine
     reader: AsyncEngine
     writes_at_once: int
@@ -87,6 +89,10 @@ class Database:
         self._closed = True
         await self._tasks.over()
         await self._kind.close()
+
+    @property
+    def name(self) -> str:
+        return self._kind.name
 
     @property
     def doubts_commits(self) -> bool:

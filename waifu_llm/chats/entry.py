@@ -14,7 +14,8 @@ from waifu_llm.engine import Engine
 
 Handler = Callable[[Any, Transaction, Engine], Awaitable[Outcome]]
 """Gets the data, the store in a transaction, and the engine. What it raises undoes what it did."""
-KeyKept = Callable[[Any, Database, Engine], AbstractAsyncContextManager[str | None]]
+KeyKept = Callable[[Any, str | None, Database, Engine], AbstractAsyncContextManager[str | None]]
+"""Gets the data, and the id by which the instruction is known."""
 
 
 class Entry(NamedTuple):

@@ -92,7 +92,7 @@ class Execution:
         named: Named = {}
         keeping = entry.keeps_key or _no_key
         try:
-            async with keeping(order.data, self._database, self._engine) as kept_key:
+            async with keeping(order.data, order.key, self._database, self._engine) as kept_key:
                 answer, afterwards = await self._store(order, named, kept_key)
         except NOT_NOW:
             raise

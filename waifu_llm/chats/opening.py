@@ -6,7 +6,7 @@ import asyncio
 import logging
 from pathlib import Path
 
-from waifu_llm.chats import address
+from waifu_llm.chats import address, providers
 from waifu_llm.chats.database import Database
 from waifu_llm.chats.instructions import Instructions, Limits
 from waifu_llm.chats.job_store import SqlJobStore
@@ -43,7 +43,12 @@ class Chats:
 
     @classmethod
     async def open(cls, config: Config, home: Path, engine: Engine) -> Chats:
-        return cls(await open_database(config.store, home), engine, config)
+        database = await open_database(config.store, home)
+        try:
+            await providers.drop_left_over(database, engine)
+        except WaifuError as error:  # the next time, then
+            log.warning("keys that no provider names are not removed yet: %s", error)
+        return cls(database, engine, config)
 
     async def close(self) -> None:
         """After the engine fell silent: what is under way is done, and nothing begins."""

@@ -40,6 +40,7 @@ class PostgreSQL:
     reads_at_once = _READING
 
     def __init__(self, url: URL) -> None:
+        self.name = f"{url.host}:{url.port}/{url.database}"
         self._url = url
         self.writer = self.reader = _engine(url, _SERVER_SETTINGS, _COMMAND_SECONDS)
 

@@ -5,22 +5,23 @@ A key that comes with one is put into the module's key store, under a name of it
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 from sqlalchemy import delete, func, select, update
 
 from waifu_llm.chats.aims import Aim, aim_of, named_key
-from waifu_llm.chats.database import Database
+from waifu_llm.chats.database import Database, StoreAway
 from waifu_llm.chats.entry import Entry, reads
 from waifu_llm.chats.fields import Endpoint, Name, Page, Reference, iso
-from waifu_llm.chats.tables import new_id, providers
+from waifu_llm.chats.tables import ID_LENGTH, new_id, providers
 from waifu_llm.chats.transaction import AnyRow, Outcome, Transaction, page, paged, refers
 from waifu_llm.engine import Engine
-from waifu_llm.errors import InvalidMessage
+from waifu_llm.errors import InvalidMessage, WaifuError
 
 KeyText = Annotated[str, Meta(max_length=8192)]
 
@@ -90,21 +91,51 @@ def shape(row: AnyRow) -> dict[str, Any]:
 
 @asynccontextmanager
 async def key_kept(
-    data: ProviderAdd | ProviderUpdate, database: Database, engine: Engine
+    data: ProviderAdd | ProviderUpdate, id: str | None, database: Database, engine: Engine
 ) -> AsyncIterator[str | None]:
-    """The name of its key in the key store; it is taken out where nothing comes of all this."""
+    """The name of its key in the key store; it is taken out where nothing came of all this. Where
+    that is not certain it stays: what comes again under the same id keeps it under the same name,
+    and what is left over goes at the next start."""
     if not data.api_key:
         yield None
         return
     _check_key(data.api_key)
     provider, origin = (await _aim_after(data, database, engine)).home(engine)
-    name = f"chats-{new_id()}"
+    name = _names_begin(database) + (_digest(id, ID_LENGTH) if id else new_id())
     await engine.stored.keep_key(provider, name, origin, data.api_key)
     try:
         yield name
-    except BaseException:
-        await engine.stored.drop_key(name)
+    except StoreAway:
         raise
+    except WaifuError:
+        with suppress(StoreAway):
+            await _drop_unnamed({name}, database, engine)
+        raise
+
+
+async def drop_left_over(database: Database, engine: Engine) -> None:
+    """Keys of instructions that never came to their end. None may be under way."""
+    engine.stored.look()
+    names = {each.name for each in engine.stored.keys}
+    ours = {name for name in names if name.startswith(_names_begin(database))}
+    await _drop_unnamed(ours, database, engine)
+
+
+async def _drop_unnamed(names: set[str], database: Database, engine: Engine) -> None:
+    """Those that no provider names."""
+    wanted = select(providers.c.key_name).where(providers.c.key_name.in_(names))
+    rows = await database.read(lambda connection: Transaction(connection).all(wanted))
+    for name in names - {row.key_name for row in rows}:
+        await engine.stored.drop_key(name)
+
+
+def _names_begin(database: Database) -> str:
+    """The key store may hold keys of other stores, too."""
+    return f"chats-{_digest(database.name, 8)}-"
+
+
+def _digest(text: str, length: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
 def _check_key(key: str) -> None:

@@ -53,6 +53,7 @@ class SQLite:
     reads_at_once = _READERS
 
     def __init__(self, file: Path, *, writes: bool = True) -> None:
+        self.name = str(file.resolve())
         self._file = file
         self._writes = writes
         # Per thread, it would be let go by another than took it, and so never.
