@@ -235,38 +235,41 @@ async def test_what_is_not_at_hand_does_not_wait_for_the_slowest(
     await until(lambda: not instructions.inbox)
 
 
-async def test_what_comes_while_the_inbox_is_read_comes_after_what_is_in_it(
+async def test_what_comes_now_comes_after_what_is_in_the_inbox(
     instructions: FakeInstructions, postman: Postman
 ) -> None:
-    before = Backlog(instructions, postman, 1)
+    """Also where it comes before anybody has looked there, or meanwhile."""
     instructions.go_on.clear()
+    before = Backlog(instructions, postman, 1)
     for number in range(3):
         await before.add(errand(number, chat=1))
     await before.stop()
     instructions.on_its_way.clear()
     after, tasks = Backlog(instructions, postman, 1), Tasks()
-    tasks.start(after.resume())
-    await asyncio.sleep(0)
     tasks.start(after.add(errand(3, chat=1)))
     await until(lambda: len(instructions.inbox) == 4)
+    tasks.start(after.resume())
+    tasks.start(after.add(errand(4, chat=1)))
+    await until(lambda: len(instructions.inbox) == 5)
     instructions.on_its_way.set()
     instructions.go_on.set()
     await until(lambda: not instructions.inbox)
-    assert instructions.done == list(range(4))
+    assert instructions.done == list(range(5))
 
 
 # As the inbox has it
 
 
 async def test_one_that_ends_while_the_inbox_is_read_is_not_done_again(
-    instructions: FakeInstructions, postman: Postman
+    instructions: FakeInstructions, postman: Postman, caplog: pytest.LogCaptureFixture
 ) -> None:
     instructions.go_on.clear()
     waiting, tasks = Backlog(instructions, postman, 4), Tasks()
     await waiting.add(errand(1))
+    await until(lambda: instructions.running)
     instructions.on_its_way.clear()
     tasks.start(waiting.resume())
-    await until(lambda: instructions.running)
+    await asyncio.sleep(0)
     instructions.go_on.set()
     await until(lambda: not waiting)
     instructions.answers.clear()  # so that it would be done again
@@ -275,6 +278,7 @@ async def test_one_that_ends_while_the_inbox_is_read_is_not_done_again(
     await until(lambda: not waiting)
     assert instructions.done == [1]
     assert postman.brought == [("r", 1)]
+    assert caplog.records == []
 
 
 async def test_one_that_comes_again_at_its_very_end_is_answered_again(

@@ -102,13 +102,14 @@ class Instructions:
         Raises:
             WaifuError: When the database cannot be used: it may not have been accepted.
         """
+        waiting = await self._execution.read(
+            lambda transaction: _waiting(transaction, key, instruction)
+        )
         at = self._last_accepted = max(time.time(), self._last_accepted + _TICK)
         await self._execution.write(
             lambda transaction: inbox.put(transaction, key, instruction, reply, at)
         )
-        return await self._execution.read(
-            lambda transaction: _waiting(transaction, key, instruction)
-        )
+        return waiting
 
     async def unanswered(self, besides: Collection[str], limit: int) -> list[Waiting]:
         """The oldest that were accepted, and whose answer has not reached its sender for certain,

@@ -21,7 +21,7 @@ from waifu_llm.turns import Turns
 if TYPE_CHECKING:
     from waifu_llm.chats.instructions import Instructions, Waiting
 
-AT_HAND = 5000
+AT_HAND = 2000
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 
 T = TypeVar("T")
@@ -42,8 +42,8 @@ class Backlog:
         self._known: set[str] = set()
         self._again: set[str] = set()
         """Which of those came again: what the inbox has of them may be newer than their end."""
-        self._more = False
-        """Whether the inbox has some that are not known here."""
+        self._more = True
+        """Whether the inbox has some that are not known here, from before this process perhaps."""
         self._noting = asyncio.Lock()
         """So that nothing new is noted before what is just being read from the inbox."""
         self._tasks = Tasks()
@@ -61,7 +61,7 @@ class Backlog:
             self._note(waiting)
 
     async def resume(self) -> None:
-        """Take up what is in the inbox, from before this process perhaps."""
+        """Look what is in the inbox. Nothing that is under way is begun again."""
         self._more = True
         await self._refill()
 
@@ -76,8 +76,13 @@ class Backlog:
             self._again.add(one.key)
         elif self._more or len(self._known) >= AT_HAND:
             self._more = True
+            self._refill_when_low()
         else:
             self._begin(one)
+
+    def _refill_when_low(self) -> None:
+        if self._runs_low:
+            self._tasks.start(self._refill())
 
     async def _refill(self) -> None:
         """By halves: each look at the inbox costs as much as is known already."""
@@ -121,8 +126,7 @@ class Backlog:
         if key in self._again:
             self._again.discard(key)
             self._more = True
-        if self._runs_low:
-            self._tasks.start(self._refill())
+        self._refill_when_low()
 
 
 async def carry_out(
