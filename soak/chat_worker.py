@@ -32,9 +32,10 @@ class Worker:
         self._tasks = Tasks()
 
     async def run(self) -> None:
-        for each in await self._instructions.unanswered((), MANY):
-            if accepted := await self._instructions.accepted(each.key):
-                self._tasks.start(self._carry_out(accepted.key, accepted.instruction))
+        waiting = await self._instructions.unanswered((), MANY)
+        found = [await self._instructions.accepted(each.key) for each in waiting]
+        for accepted in filter(None, found):
+            self._tasks.start(self._carry_out(accepted.key, accepted.instruction))
         _say({"ready": True})
         lines = asyncio.StreamReader(limit=2**26)
         loop = asyncio.get_running_loop()

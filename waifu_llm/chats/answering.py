@@ -105,10 +105,11 @@ async def whom(
     Raises:
         InvalidMessage: When something that is named is not there.
     """
-    chat, _ = await chat_of(data, transaction)
     if isinstance(data, ResponseGenerate):
+        chat = await rooms.find_for(transaction, data.chat_id, None)
         llm = (await models.find(transaction, data)).number
     else:
+        chat, _ = await chat_of(data, transaction)
         llm = await _llm_for(data, transaction, await _question(transaction, data))
     row = await _provider_of(transaction, llm)
     return chat.number, row.api_endpoint or row.provider

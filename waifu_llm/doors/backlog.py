@@ -21,7 +21,7 @@ from waifu_llm.turns import Turns
 if TYPE_CHECKING:
     from waifu_llm.chats.instructions import Instructions, Waiting
 
-AT_HAND = 2000
+AT_HAND = 1000
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 
 T = TypeVar("T")
