@@ -178,7 +178,7 @@ class FakeStore:
 
     async def ended(self, id: str, state: Any, text: str, message: str, when: float) -> None:
         await self._reach()
-        new = {"state": state, "text": text, "message": message, "ended": when}
+        new = {"state": state, "text": text, "message": message, "ended": when, "body": b""}
         self._write(msgspec.structs.replace(self.row(id), **new))
 
     async def unfinished(self) -> list[StoredJob]:
@@ -189,11 +189,17 @@ class FakeStore:
         await self._reach()
         return self.row(id) if id in self.rows else None
 
-    async def forget_before(self, when: float) -> int:
+    async def forget_before(self, when: float) -> None:
         old = [id for id in self.rows if (self.row(id).ended or when) < when]
         for id in old:
             del self.rows[id]
-        return len(old)
+
+    def killed(self) -> FakeStore:
+        """The module was: it writes no more, and another one finds what is there."""
+        self.open.clear()
+        after = FakeStore()
+        after.rows = dict(self.rows)
+        return after
 
 
 class Stage:

@@ -9,7 +9,7 @@ from waifu_llm.jobs.store import StoredJob
 
 
 def waiting(place: int) -> tuple[Job, Ears]:
-    job, ears = Job(StoredJob("id", "mine", 0.0, b""), "a", 0, []), Ears()
+    job, ears = Job(StoredJob("id", 0.0, b""), "a", 0, []), Ears()
     job.listen(ears, place)
     return job, ears
 

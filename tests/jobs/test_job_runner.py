@@ -19,6 +19,7 @@ from waifu_llm.errors import (
     Overloaded,
     ProviderCrashed,
     RateLimited,
+    Timeout,
     Unavailable,
     WaifuError,
 )
@@ -309,11 +310,28 @@ class TestBusy:
         assert await ears.end() is None
         assert len(stage.loaded) == 3
 
+    @pytest.mark.parametrize("kind", [RateLimited, Unavailable, Timeout, Busy, ProviderCrashed])
+    async def test_so_it_does_where_none_was_named(self, stage, monkeypatch, kind) -> None:
+        monkeypatch.setattr(running, "_LONGEST_PAUSE", 0.001)
+        _, ears = await stage.add("Q")
+        (await stage.turn(0)).fail(kind("Not now."))
+        (await stage.turn(1)).end("A")
+        assert await ears.end() is None
+        assert ears.heard == ["", "A", None]
+
+    async def test_a_question_that_a_provider_dies_of_is_not_asked_for_ever(
+        self, stage, monkeypatch
+    ) -> None:
+        monkeypatch.setattr(running, "_LONGEST_PAUSE", 0.001)
+        _, ears = await stage.add()
+        for number in range(running.MOST_CRASHES):
+            (await stage.turn(number)).fail(ProviderCrashed("It died."))
+        assert await ears.end() == "It died."
+
     @pytest.mark.parametrize(
-        "error",
-        [RateLimited("No."), ProviderCrashed("It died."), RateLimited("x", retry_after_ms=10**9)],
+        "error", [OutOfMemory("It does not fit."), RateLimited("x", retry_after_ms=10**9)]
     )
-    async def test_what_names_no_wait_or_too_long_a_one_is_the_end(self, stage, error) -> None:
+    async def test_what_stays_so_or_names_too_long_a_wait_is_the_end(self, stage, error) -> None:
         _, ears = await stage.add()
         (await stage.turn()).fail(error)
         assert await ears.end() == error.message
@@ -519,7 +537,7 @@ class TestRoom:
         stage = await new_stage(max_jobs=3, max_jobs_per_client=2)
         await busy(stage)
         await stage.add(client="a")
-        job, _ = await stage.add(client="a")
+        job, ears = await stage.add(client="a")
         with pytest.raises(Overloaded, match="2 jobs of this client"):
             await stage.add(client="a")
         await stage.add(client="b")
@@ -527,6 +545,7 @@ class TestRoom:
             await stage.add(client="b")
         assert refused.value.retry_after_ms
         stage.jobs.cancel(job.id, "a", anyones=False)
+        await ears.end()
         await stage.add(client="a")
         stage.turns[0].end()
         await stage.turn(PLACES)
@@ -561,7 +580,7 @@ class TestStore:
         store.open.set()
         await accepting
         (row,) = (store.row(id) for id in store.rows)
-        assert row.client_id == "mine"
+        assert row.state == "waiting"
 
     async def test_who_leaves_meanwhile_does_not_take_it_back(self, new_stage: NewStage) -> None:
         store = FakeStore()
@@ -603,7 +622,7 @@ class TestStore:
         first = await new_stage(store, cloud_concurrency=1)
         jobs = [(await first.add(str(number)))[0] for number in range(3)]
         (await first.turn()).say("half")
-        await first.jobs.close()  # as far as the store can tell, it was killed
+        store = store.killed()
         second = await new_stage(store, cloud_concurrency=1)
         ears = [second.listen(second.jobs.live(job.id)) for job in jobs]
         for number in range(3):
@@ -612,7 +631,7 @@ class TestStore:
             turn.end(f"A{number}")
             assert await ears[number].end() is None
         assert [each.text for each in ears] == ["A0", "A1", "A2"]
-        assert [store.row(job.id).attempts for job in jobs] == [1, 1, 1]
+        assert [store.row(job.id).attempts for job in jobs] == [2, 2, 2]
 
     async def test_what_ended_is_told_after_a_restart_too(self, new_stage: NewStage) -> None:
         store = FakeStore()
@@ -631,7 +650,7 @@ class TestStore:
             stage = await new_stage(store)
             job = job or (await stage.add())[0]
             await stage.turn()
-            await stage.jobs.close()
+            store = store.killed()
         stage = await new_stage(store)
         assert "ended 3 times" in (await stage.jobs.ended(job.id)).message
         assert not stage.turns
