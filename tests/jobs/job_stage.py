@@ -156,16 +156,21 @@ class FakeStore:
         self.open = asyncio.Event()
         self.open.set()
         self.broken: WaifuError | None = None
+        self.failures = 0
+        self._is_dead = False
 
     async def _reach(self) -> None:
         await self.open.wait()
         if self.broken:
+            self.failures += 1
             raise self.broken
 
     def row(self, id: str) -> StoredJob:
         return msgspec.json.decode(self.rows[id], type=StoredJob)
 
     def _write(self, job: StoredJob) -> None:
+        if self._is_dead:
+            return
         self.rows[job.id] = msgspec.json.encode(job)
 
     async def add(self, job: StoredJob) -> None:
@@ -196,7 +201,7 @@ class FakeStore:
 
     def killed(self) -> FakeStore:
         """The module was: it writes no more, and another one finds what is there."""
-        self.open.clear()
+        self._is_dead = True
         after = FakeStore()
         after.rows = dict(self.rows)
         return after

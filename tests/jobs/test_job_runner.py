@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 from job_stage import KEY, KEYED, OPEN, SINGLE, Ears, FakeStore, Stage, asks, stream
 
@@ -222,6 +223,47 @@ class TestSettings:
         assert b'"region":"eu"' in job.stored.body
 
 
+NESTED = {
+    "headers": {"X-Anything": KEY},
+    "deep": [{"down": {"accessToken": KEY}}],
+    "proxy": f"http://user:{KEY}@host",
+}
+
+
+class TestSecrets:
+    """Wherever one stands, it is used while the module lives, and never written down."""
+
+    @pytest.mark.parametrize("name", NESTED)
+    async def test_one_below_the_top_is_used_and_not_kept(self, new_stage, name: str) -> None:
+        store = FakeStore()
+        first = await new_stage(store)
+        secret = {name: NESTED[name]}
+        job, _ = await first.add(assistant=asks(settings={**secret, "extra": {"open": secret}}))
+        assert (await first.turn()).request.params.extra == {**secret, "open": secret}
+        store = store.killed()
+        assert KEY.encode() not in b"".join(store.rows.values())
+        second = await new_stage(store)
+        assert "key that its client had brought" in (await second.jobs.ended(job.id)).message
+
+    async def test_nor_is_what_nobody_reads(self, stage: Stage) -> None:
+        message = {"role": "user", "content": "{query}", "api_key": KEY}
+        summary = {"insert": "history_summary", "keep": 1, "headers": {"a": KEY}}
+        job = stage.prepare(assistant=asks(message, summary), history=TALK)
+        assert KEY.encode() not in job.stored.body
+        await stage.jobs.accept(job)
+        assert (await stage.turn()).asked.startswith("user: one")
+
+    async def test_a_job_without_any_is_done_after_a_restart(self, new_stage) -> None:
+        store = FakeStore()
+        first = await new_stage(store)
+        harmless = {"extra": {"top_k": 4, "eos_token": "</s>"}}
+        schema = {"type": "object", "properties": {"token": {"type": "string"}}}
+        await first.add(assistant=asks(settings={**harmless, "schema": schema}))
+        before = (await first.turn()).request.params
+        second = await new_stage(store.killed())
+        assert (await second.turn()).request.params == before
+
+
 class TestTurns:
     async def test_as_many_run_at_once_as_the_provider_takes(self, stage: Stage) -> None:
         jobs = [await stage.add(str(number)) for number in range(4)]
@@ -269,6 +311,20 @@ class TestTurns:
         assert (await stage.turn(2)).asked == "second"
         stage.turns[2].end()
         assert (await stage.turn(3)).asked == "waits"
+
+    async def test_clients_take_turns_also_where_jobs_have_begun(self, stage: Stage) -> None:
+        await busy(stage, places=1, assistant=asks(provider=SINGLE))
+        chain = {"streams": [stream("first"), stream("{query}", provider=SINGLE)]}
+        for number in range(4):
+            await stage.add(f"a{number}", client="a", assistant=chain)
+            (await stage.turn(number + 1)).end()
+        await stage.until(lambda: stage.jobs.status()["waiting"] == 4)
+        for number in range(2):
+            await stage.add(f"b{number}", client="b", assistant=asks(provider=SINGLE))
+        stage.turns[0].end()
+        for number in range(5, 11):
+            (await stage.turn(number)).end()
+        assert [turn.asked for turn in stage.turns[5:]] == ["a0", "b0", "a1", "b1", "a2", "a3"]
 
     async def test_who_waits_is_told_when_it_came_much_nearer(self, new_stage: NewStage) -> None:
         stage = await new_stage(cloud_concurrency=1)
@@ -466,6 +522,24 @@ class TestCancelling:
         assert await late.end() == "Cancelled."
         assert len(late.heard) == 1
 
+    async def test_it_is_said_when_that_is_kept_and_before_its_listeners_hear(self, new_stage):
+        store = FakeStore()
+        stage = await new_stage(store)
+        job, ears = await stage.add()
+        await stage.turn()
+        store.broken = Unavailable("The database is away.")
+        told: list[Any] = []
+
+        def tell() -> None:
+            told.append((store.row(job.id).state, list(ears.heard)))
+
+        stage.jobs.cancel(job.id, "a", anyones=False, on_kept=tell)
+        await stage.until(lambda: store.failures >= 2)
+        assert told == []
+        store.broken = None
+        assert await ears.end() == "Cancelled."
+        assert told == [("failed", [""])]
+
     async def test_one_that_speaks(self, stage: Stage) -> None:
         job, ears = await stage.add()
         turn = await stage.turn()
@@ -551,6 +625,34 @@ class TestRoom:
         await stage.turn(PLACES)
         await stage.add(client="b")
 
+    async def test_a_job_between_two_streams_is_one_that_waits(self, new_stage: NewStage) -> None:
+        stage = await new_stage(max_jobs=3, max_jobs_per_client=2)
+        await busy(stage, places=1, assistant=asks(provider=SINGLE))
+        chain = {"streams": [stream("first"), stream("second", provider=SINGLE)]}
+        for number in (1, 2):
+            await stage.add(client="a", assistant=chain)
+            (await stage.turn(number)).end()
+        await stage.until(lambda: stage.jobs.status() == {"waiting": 2, "running": 1})
+        with pytest.raises(Overloaded, match="2 jobs of this client"):
+            await stage.add(client="a")
+        await stage.add(client="b", assistant=asks(provider=SINGLE))
+        with pytest.raises(Overloaded, match="3 jobs wait"):
+            await stage.add(client="b")
+        stage.turns[0].end()
+        assert (await stage.turn(3)).asked == "second"
+        await stage.add(client="a")
+
+    async def test_what_it_takes_from_stream_to_stream_takes_up_room(self, stage, monkeypatch):
+        monkeypatch.setattr(room, "MOST_BYTES", 10_000)
+        _, ears = await stage.add(assistant={"streams": [stream("a"), stream("b")]})
+        (await stage.turn(0)).end("x" * 9_900)
+        turn = await stage.turn(1)
+        with pytest.raises(Overloaded, match="bytes"):
+            await stage.add()
+        turn.end()
+        await ears.end()
+        await stage.add()
+
     async def test_so_much_may_be_in_memory(self, stage: Stage, monkeypatch) -> None:
         monkeypatch.setattr(room, "MOST_BYTES", 1_000_000)
         _, ears = await stage.add("q" * 900_000)
@@ -617,6 +719,97 @@ class TestStore:
         assert await late.end() is None
         assert (store.row(job.id).state, store.row(job.id).text) == ("done", "A")
 
+    async def test_an_end_that_cannot_be_kept_is_not_told_until_it_is(self, new_stage) -> None:
+        store = FakeStore()
+        stage = await new_stage(store)
+        job, ears = await stage.add()
+        turn = await stage.turn()
+        store.broken = Unavailable("The database is away.")
+        turn.end("A")
+        await stage.until(lambda: store.failures >= 2)
+        late = stage.listen(job)
+        assert (ears.heard, late.heard) == (["", "A"], ["", "A"])
+        assert store.row(job.id).state == "waiting"
+        store.broken = None
+        assert await ears.end() is None
+        assert await late.end() is None
+        assert store.row(job.id).state == "done"
+        assert len(stage.turns) == 1
+
+    async def test_no_more_ends_wait_for_the_store_than_there_are_places(self, new_stage) -> None:
+        store = FakeStore()
+        stage = await new_stage(store)
+        jobs = [await stage.add(str(number)) for number in range(PLACES + 1)]
+        await stage.turn(of=PLACES)
+        store.broken = Unavailable("The database is away.")
+        for turn in list(stage.turns):
+            turn.end("A")
+        await stage.until(lambda: store.failures >= 2 * PLACES)
+        assert len(stage.turns) == PLACES
+        store.broken = None
+        (await stage.turn(PLACES)).end("A")
+        for _, ears in jobs:
+            assert await ears.end() is None
+
+    async def test_of_a_trouble_is_told_once(self, new_stage, caplog) -> None:
+        store = FakeStore()
+        stage = await new_stage(store)
+        jobs = [await stage.add() for _ in range(PLACES)]
+        await stage.turn(of=PLACES)
+        store.broken = Unavailable("The database is away.")
+        for turn in stage.turns:
+            turn.end("A")
+        await stage.until(lambda: store.failures >= 2 * PLACES)
+        store.broken = None
+        for _, ears in jobs:
+            assert await ears.end() is None
+        told = [record.getMessage() for record in caplog.records]
+        assert len(told) == 2
+        assert "The database is away." in told[0]
+
+    async def test_what_could_not_be_kept_is_done_again_and_nobody_heard_an_end(
+        self, new_stage
+    ) -> None:
+        store = FakeStore()
+        first = await new_stage(store)
+        job, ears = await first.add("Q")
+        turn = await first.turn()
+        store.broken = Unavailable("The database is away.")
+        turn.end("A")
+        await first.until(lambda: store.failures >= 1)
+        await first.jobs.close()
+        store.broken = None
+        assert ears.heard == ["", "A"]
+        second = await new_stage(store)
+        ears = second.listen(second.jobs.live(job.id))
+        (await second.turn()).end("B")
+        assert await ears.end() is None
+        assert ears.text == "B"
+
+    async def test_a_start_that_cannot_be_kept_is_waited_for(self, new_stage) -> None:
+        store = FakeStore()
+        first = await new_stage(store)
+        job, _ = await first.add("Q")
+        await first.turn()
+        store = store.killed()
+        store.broken = Unavailable("The database is away.")
+        second = await new_stage(store)
+        ears = second.listen(second.jobs.live(job.id))
+        await second.until(lambda: store.failures >= 2)
+        assert (second.turns, ears.heard) == ([], [""])
+        store.broken = None
+        (await second.turn()).end("A")
+        assert await ears.end() is None
+
+    async def test_of_what_ended_the_work_is_not_kept(self, new_stage: NewStage) -> None:
+        store = FakeStore()
+        stage = await new_stage(store)
+        job, ears = await stage.add("Q")
+        assert b"Q" in store.row(job.id).body
+        (await stage.turn()).end("A")
+        await ears.end()
+        assert store.row(job.id).body == b""
+
     async def test_what_was_not_done_is_done_after_a_restart(self, new_stage: NewStage) -> None:
         store = FakeStore()
         first = await new_stage(store, cloud_concurrency=1)
@@ -654,6 +847,48 @@ class TestStore:
         stage = await new_stage(store)
         assert "ended 3 times" in (await stage.jobs.ended(job.id)).message
         assert not stage.turns
+
+    async def test_a_module_that_is_closed_in_order_was_not_ended_by_its_jobs(
+        self, new_stage
+    ) -> None:
+        store = FakeStore()
+        job: Any = None
+        for _ in range(4):
+            stage = await new_stage(store)
+            job = job or (await stage.add())[0]
+            await stage.turn()
+            await stage.jobs.close()
+            assert store.row(job.id).attempts == 0
+        for _ in range(3):
+            stage = await new_stage(store)
+            await stage.turn()
+            store = store.killed()
+        stage = await new_stage(store)
+        assert "ended 3 times" in (await stage.jobs.ended(job.id)).message
+
+    async def test_a_start_counts_when_the_job_begins_and_not_before(self, new_stage) -> None:
+        store = FakeStore()
+        first = await new_stage(store, cloud_concurrency=1)
+        begun, waits = [(await first.add(name))[0] for name in ("begun", "waits")]
+        await first.turn()
+        store = store.killed()
+        second = await new_stage(store, cloud_concurrency=1)
+        await second.turn()
+        assert [store.row(job.id).attempts for job in (begun, waits)] == [2, 1]
+
+    async def test_none_begins_where_jobs_cannot_be_taken_up(self, new_stage) -> None:
+        store = FakeStore()
+        first = await new_stage(store)
+        good, _ = await first.add("good")
+        broken, _ = await first.add("broken")
+        store = store.killed()
+        store._write(msgspec.structs.replace(store.row(broken.id), body=b"not JSON"))
+        store.broken = Unavailable("The database is away.")
+        with pytest.raises(Unavailable):
+            await new_stage(store)
+        store.broken = None
+        assert store.row(good.id).attempts == 1
+        assert (await (await new_stage(store)).turn()).asked == "good"
 
     async def test_a_job_of_the_connection_s_own_key_fails_and_says_so(self, new_stage) -> None:
         store = FakeStore()
