@@ -168,6 +168,9 @@ class FakeStore:
     def row(self, id: str) -> StoredJob:
         return msgspec.json.decode(self.rows[id], type=StoredJob)
 
+    def holds(self, word: str) -> bool:
+        return any(word in repr(self.row(id)) for id in self.rows)
+
     def _write(self, job: StoredJob) -> None:
         if self._is_dead:
             return

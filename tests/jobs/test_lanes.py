@@ -39,9 +39,23 @@ async def test_who_gives_up_before_is_passed_over() -> None:
     entering = asyncio.create_task(lane.enter(job()))
     await asyncio.sleep(0)
     await given_up(entering)
-    lane.add(job())
+    other = job()
+    lane.add(other)
     assert len(started) == 1
     lane.leave()
+    assert started[1:] == [other]
+
+
+async def test_a_place_is_not_lost_with_who_gave_up_a_moment_before() -> None:
+    started: list[Job] = []
+    lane = Lane(1, lambda job, _: started.append(job))
+    lane.add(job())
+    entering = asyncio.create_task(lane.enter(job()))
+    await asyncio.sleep(0)
+    entering.cancel()
+    lane.leave()
+    await given_up(entering)
+    lane.add(job())
     assert len(started) == 2
 
 
