@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import msgspec
 import pytest
+from support import LIMIT
 
 from waifu_llm.chats.job_store import SqlJobStore
 from waifu_llm.chats.opening import open_database
+from waifu_llm.jobs.job import Job
+from waifu_llm.jobs.keeping import Keeper
 from waifu_llm.jobs.store import StoredJob
 
 
@@ -65,3 +69,26 @@ async def test_jobs_outlive_the_module(store: str, tmp_path: Path) -> None:
             await jobs.add(job("one"))
         assert [each.id for each in await jobs.unfinished()] == ["one"]
         await database.close()
+
+
+@pytest.mark.parametrize("store", ["postgres"], indirect=True)
+async def test_an_end_is_kept_however_long_the_database_is_away(
+    database, jobs, postgres, monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr("waifu_llm.chats.database.LOST_SECONDS", 0.0)
+    await jobs.add(job("one"))
+    postgres.stop()
+    try:
+        ending = asyncio.create_task(
+            Keeper(jobs, outlives=True).ended(Job(job("one"), "a", 0, []), "It failed.")
+        )
+        async with asyncio.timeout(LIMIT):
+            while "cannot be kept" not in caplog.text:
+                await asyncio.sleep(0.01)
+        assert not ending.done()
+    finally:
+        await asyncio.to_thread(postgres.start)
+    async with asyncio.timeout(LIMIT):
+        await ending
+    assert (await jobs.find("one")).message == "It failed."
+    assert await jobs.unfinished() == []
