@@ -110,7 +110,7 @@ class JobMessages:
         except Exception as exc:
             self._forget(asked.job_id)
             self._replies.error(fault(exc), _about(asked))
-        self._writer.flush()
+        await self._until_taken()
 
     async def _tell_so_far(self, job: Job, ear: JobEar) -> None:
         """Until so little is left that it can be told at once; then it listens to what comes."""
@@ -137,8 +137,11 @@ class JobMessages:
             ear.running("")
         for part in parts(text):
             ear.running(part)
-            ear.flush()
-            await self._writer.drained()
+            await self._until_taken()
+
+    async def _until_taken(self) -> None:
+        self._writer.flush()
+        await self._writer.drained()
 
     def _cancel(self, asked: protocol.Cancel) -> None:
         def tell() -> None:
