@@ -57,7 +57,8 @@ def test_these_are_none(name: str, value: Any) -> None:
 
 
 def test_a_schema_may_describe_what_is_named_like_one() -> None:
-    schema = {"properties": {"token": {"type": "string"}}, "required": ["token"]}
+    fields = {"token": {"type": "string"}, "other": {"$ref": "#/$defs/Secret"}}
+    schema = {"properties": fields, "required": ["token"], "$defs": {"Secret": {"type": "object"}}}
     assert without_secrets({"schema": schema}) == {"schema": schema}
     hidden = {"properties": {"token": "x", "inner": {"api_key": "x"}}}
     assert without_secrets(hidden) == {"properties": {"inner": {}}}

@@ -24,15 +24,15 @@ _OF_TEXT = {"bos", "cache", "end", "eos", "mask", "pad", "sep", "start", "stop",
 """A token of these is a piece of text; a key of a cache opens nothing."""
 _ADDRESSES = {"address", "endpoint", "proxy", "uri", "url"}
 _IN_QUERIES = {"code", "k", "pw", "sig", "signature"}
-_FIELDS_OF_A_SCHEMA = "properties"
-"""What stands below it is named like something, and is only the description of it."""
+_IN_SCHEMAS = {"$defs", "definitions", "properties"}
+"""What stands below these is named like something, and is only the description of it."""
 
 
 def without_secrets(value: Any, *, described: bool = False) -> Any:
     """The same, and no secret in it."""
     if isinstance(value, Mapping):
         return {
-            name: without_secrets(each, described=name == _FIELDS_OF_A_SCHEMA)
+            name: without_secrets(each, described=name in _IN_SCHEMAS)
             for name, each in value.items()
             if _may_stay(name, each, described)
         }
@@ -45,7 +45,7 @@ def secrets_in(value: Any, place: str = "", *, described: bool = False) -> Itera
         for name, each in value.items():
             here = f"{place}.{name}" if place else str(name)
             if _may_stay(name, each, described):
-                yield from secrets_in(each, here, described=name == _FIELDS_OF_A_SCHEMA)
+                yield from secrets_in(each, here, described=name in _IN_SCHEMAS)
             else:
                 yield here
     elif _is_list(value):

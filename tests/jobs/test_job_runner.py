@@ -25,7 +25,7 @@ from waifu_llm.errors import (
     WaifuError,
 )
 from waifu_llm.holdings import Asked
-from waifu_llm.jobs import room
+from waifu_llm.jobs import room, work
 from waifu_llm.jobs import run as running
 
 NewStage = Callable[..., Awaitable[Stage]]
@@ -232,6 +232,13 @@ NESTED = {
 
 class TestSecrets:
     """Wherever one stands, it is used while the module lives, and never written down."""
+
+    async def test_nor_is_one_of_a_tool(self, stage: Stage) -> None:
+        tool = {"type": "mcp", "server_url": "https://h", "headers": {"X-Anything": KEY}}
+        job = stage.prepare(assistant=asks(settings={"tools": [tool]}))
+        assert job.loads[0].params.tools == [tool]
+        assert KEY.encode() not in job.stored.body
+        assert work.read(job.stored.body).needs_key_of_connection
 
     @pytest.mark.parametrize("name", NESTED)
     async def test_one_below_the_top_is_used_and_not_kept(self, new_stage, name: str) -> None:

@@ -23,6 +23,9 @@ from waifu_llm.jobs.parameters import is_parameter, params_of
 from waifu_llm.secrecy import without_secrets
 from waifu_llm.specs import ProviderSpec
 
+_FREELY_WRITTEN = ("extra", "tools", "response_format")
+"""What of the parameters may have anything in it, as a vendor has it."""
+
 
 class Source(Struct, frozen=True, omit_defaults=True):
     """What a provider is loaded with, as far as it may be kept."""
@@ -50,9 +53,10 @@ class Step(Struct, frozen=True, omit_defaults=True):
 
     @classmethod
     def of(cls, load: Load, **what: Any) -> Step:
-        source, extra = Source.of(load), without_secrets(load.params.extra)
-        is_whole = source.settings == _given(load) and extra == load.params.extra
-        params = msgspec.structs.replace(load.params, extra=extra)
+        source, given = Source.of(load), load.params
+        kept = {name: without_secrets(getattr(given, name)) for name in _FREELY_WRITTEN}
+        params = msgspec.structs.replace(given, **kept)
+        is_whole = source.settings == _given(load) and params == given
         return cls(source, params, needs_key_of_connection=not is_whole, **what)
 
     def load(self, engine: Engine) -> Load:
