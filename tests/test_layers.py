@@ -18,7 +18,7 @@ ELSEWHERE = {"provider_host", "newcomer", "bundled_providers"}
 """Folders that run in a provider's process."""
 
 LAYERS = [
-    ["version", "errors", "paths", "redaction", "gathered", "turns", "system"],
+    ["version", "errors", "paths", "redaction", "secrecy", "gathered", "turns", "system"],
     ["conversation", "tasks"],
     ["protocol", "config", "backend", "names"],
     ["specs", "keys", "signatures", "extras", "rabbitmq"],

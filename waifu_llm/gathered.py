@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 _FEW = 1024
+LARGEST_PART = 40_000
+"""Characters: written as JSON they are less than 256 KiB, whichever they are."""
+
+
+def parts(text: str) -> Iterator[str]:
+    """The same in pieces that every client can take."""
+    for start in range(0, len(text), LARGEST_PART):
+        yield text[start : start + LARGEST_PART]
 
 
 class Gathered:

@@ -71,7 +71,7 @@ async def test_no_more_goes_with_it_than_is_set(do, talk, model) -> None:
 
 
 async def test_no_more_text_goes_with_it_than_a_pipe_takes(do, talk, model, monkeypatch) -> None:
-    monkeypatch.setattr(history, "MOST_TEXT", 40)
+    monkeypatch.setattr(history, "MOST_CHARACTERS", 40)
     for text in ("a" * 20, "b" * 5, "c"):
         await do("LLM_RESPONSE_GENERATE", **{**SEED, "user_input": text})
     assert [content for _, content, _ in asked(model)] == ["bbbbb", "You said: bbbbb", "c"]

@@ -195,6 +195,7 @@ async def test_a_provider_of_the_modules_own_goes_by_its_name(do, data) -> None:
         ({"name": "x", "api_endpoint": "localhost:12500"}, "an http or https address"),
         ({"name": "x", "api_endpoint": "ftp://box/v1"}, "an http or https address"),
         ({"name": "x", "api_endpoint": "http://me:canary@box/v1"}, "send it as `api_key`"),
+        ({"name": "x", "api_endpoint": "http://box/v1?key=canary"}, "send it as `api_key`"),
         ({"name": "x", "api_endpoint": "http://box", "provider": "echo"}, "give one of them"),
         ({"name": "x", "api_endpoint": "http://box", "api_key": "two words"}, "one line of ASCII"),
         ({"name": "x", "api_endpoint": "http://box", "key": KEY}, "no stored key"),
@@ -245,6 +246,10 @@ async def test_no_key_is_in_the_database(do, database, store) -> None:
     add = {"name": "x", "api_endpoint": "http://box/v1", "api_key": KEY, "username": "john"}
     await do("LLM_PROVIDER_ADD", known_as="sent once", **add)
     await do("USER_GET", known_as="k", username="john", api_key=KEY)
+    nested = {"extra": {"headers": {"X-Anything": KEY}, "deep": [{"accessToken": KEY}]}}
+    await do("USER_GET", username="john", params=nested)
+    asked = {"api_endpoint": f"http://box/v1?api_key={KEY}", "username": "john"}
+    await do("LLM_PROVIDER_ADD", name="y", **asked)
     assert "canary" not in await everything(database)
 
 

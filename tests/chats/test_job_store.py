@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import msgspec
 import pytest
+from support import LIMIT
 
 from waifu_llm.chats.job_store import SqlJobStore
 from waifu_llm.chats.opening import open_database
+from waifu_llm.jobs.job import Job
+from waifu_llm.jobs.keeping import Keeper
 from waifu_llm.jobs.store import StoredJob
 
 
 def job(id: str, **more) -> StoredJob:
-    return StoredJob(
-        id=id, client_id="mine", added=float(len(id)), body=b'{"query":"\x00"}', **more
-    )
+    return StoredJob(id=id, added=float(len(id)), body=b'{"query":"\x00"}', **more)
 
 
 @pytest.fixture
@@ -34,11 +36,11 @@ async def test_a_job_is_found_as_it_was_added(jobs) -> None:
 async def test_what_is_unfinished_comes_in_the_order_that_it_was_added(jobs) -> None:
     for id in ("333", "1", "22"):
         await jobs.add(job(id))
-    await jobs.started("22", 1)
+    await jobs.started("22", 2)
     await jobs.ended("1", "done", "text", "", 5.0)
     assert [(each.id, each.state, each.attempts) for each in await jobs.unfinished()] == [
-        ("22", "running", 1),
-        ("333", "waiting", 0),
+        ("22", "running", 2),
+        ("333", "waiting", 1),
     ]
 
 
@@ -48,12 +50,14 @@ async def test_how_it_ended_is_kept_until_it_is_forgotten(jobs) -> None:
     await jobs.ended("a", "done", "nul \0 and all", "", 1.0)
     await jobs.ended("bb", "failed", "", "It failed.", 2.0)
     found = await jobs.find("a")
-    assert found == msgspec.structs.replace(job("a"), state="done", text="nul  and all", ended=1.0)
+    ended = {"state": "done", "text": "nul  and all", "ended": 1.0, "body": b""}
+    assert found == msgspec.structs.replace(job("a"), **ended)
     assert (await jobs.find("bb")).message == "It failed."
-    assert await jobs.forget_before(2.0) == 1
+    await jobs.forget_before(2.0)
     assert await jobs.find("a") is None
     assert await jobs.find("bb") is not None
-    assert await jobs.forget_before(9.0) == 1
+    await jobs.forget_before(9.0)
+    assert await jobs.find("bb") is None
     assert [each.id for each in await jobs.unfinished()] == ["ccc"]
 
 
@@ -65,3 +69,26 @@ async def test_jobs_outlive_the_module(store: str, tmp_path: Path) -> None:
             await jobs.add(job("one"))
         assert [each.id for each in await jobs.unfinished()] == ["one"]
         await database.close()
+
+
+@pytest.mark.parametrize("store", ["postgres"], indirect=True)
+async def test_an_end_is_kept_however_long_the_database_is_away(
+    database, jobs, postgres, monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr("waifu_llm.chats.database.LOST_SECONDS", 0.0)
+    await jobs.add(job("one"))
+    postgres.stop()
+    try:
+        ending = asyncio.create_task(
+            Keeper(jobs, outlives=True).ended(Job(job("one"), "a", 0, []), "It failed.")
+        )
+        async with asyncio.timeout(LIMIT):
+            while "cannot be kept" not in caplog.text:
+                await asyncio.sleep(0.01)
+        assert not ending.done()
+    finally:
+        await asyncio.to_thread(postgres.start)
+    async with asyncio.timeout(LIMIT):
+        await ending
+    assert (await jobs.find("one")).message == "It failed."
+    assert await jobs.unfinished() == []

@@ -118,3 +118,10 @@ async def test_the_kept_assistants_are_listed(start_module, new_home: Path) -> N
         (folder / f"{name}.json").write_text("{}", "utf-8")
     async with connect(start_module(WAIFU_LLM_HOME=str(new_home)).url) as llm:
         assert await llm.jobs.assistants() == ["actor", "guide"]
+
+
+async def test_a_listen_that_is_refused_can_be_tried_again(llm: Client) -> None:
+    job = llm.jobs.listen("x" * 10_000)
+    with pytest.raises(InvalidMessage, match="job_id"):
+        await job.text()
+    assert not llm.connection.is_awaited(job.id)

@@ -50,6 +50,21 @@ def said(messages: list[dict[str, Any]], job_id: str) -> str:
     )
 
 
+async def all_said(wire: Wire, ids: list[str]) -> dict[str, list[str]]:
+    """All that is heard of these jobs until all are done, each by itself."""
+    heard: dict[str, list[str]] = {id: [] for id in ids}
+    running = set(ids)
+    while running:
+        told = await wire.receive()
+        assert told["job_id"] in running
+        if told["type"] == "running":
+            heard[told["job_id"]].append(told["message"])
+        else:
+            assert told["type"] == "done"
+            running.remove(told["job_id"])
+    return heard
+
+
 async def begun(wire: Wire, message: Any) -> str:
     """Add a job, and hear its first word; returns its id."""
     job_id: str = (await wire.ask(message))["job_id"]
@@ -340,6 +355,48 @@ class TestListen:
             await wire.send({"type": "listen", "job_id": job_id})
             again = await wire.until(*FINALS)
             assert (said(again, job_id), again[-1]) == (heard, messages[-1])
+
+    async def test_no_message_is_larger_than_clients_take_that_are_careful(
+        self, dial: Dial
+    ) -> None:
+        query = "漢\x01\U0001f380" * 300_000
+        async with dial() as wire, dial() as late:
+            job_id = await begun(wire, add(query))
+            await late.send({"type": "listen", "job_id": job_id})
+            for each in (wire, late):
+                heard, ended = b"", False
+                while not ended:
+                    message = await each.websocket.recv(decode=False)
+                    assert len(message) <= 256 * 1024
+                    told = json.loads(message)
+                    ended = told["type"] in FINALS
+                    heard += told.get("message", "").encode()
+                if each is late:
+                    assert heard.decode() == query
+
+    async def test_who_listens_late_to_very_much_is_told_all_of_it(
+        self, dial: Dial, new_home: Path, start_module: Callable[..., Module]
+    ) -> None:
+        """Much more than a client may be behind; and some of it goes on meanwhile."""
+        module = start_module("--store", "sqlite", WAIFU_LLM_HOME=str(new_home))
+        much = "x" * 1_000_000
+        async with dial(module.url) as wire, dial(module.url) as late:
+            words = {}
+            for number in range(50):
+                goes_on = number % 10 == 9
+                settings = {"extra": {"delay_ms": 300}} if goes_on else {}
+                query = f"{number} {much}" + " and goes on" * goes_on
+                await wire.send(add(query, settings=settings))
+                job_id = (await wire.until("resp_add"))[-1]["job_id"]
+                words[job_id] = query
+                if not goes_on:
+                    while (await wire.until(*FINALS))[-1]["job_id"] != job_id:
+                        pass
+            for job_id in words:
+                await late.send({"type": "listen", "job_id": job_id})
+            heard = await all_said(late, list(words))
+        assert {id: "".join(pieces) for id, pieces in heard.items()} == words
+        assert {pieces[0] for pieces in heard.values()} == {""}
 
     async def test_who_does_not_read_keeps_nobody_waiting(self, dial: Dial) -> None:
         query = " ".join(["word"] * 200_000)

@@ -156,16 +156,24 @@ class FakeStore:
         self.open = asyncio.Event()
         self.open.set()
         self.broken: WaifuError | None = None
+        self.failures = 0
+        self._is_dead = False
 
     async def _reach(self) -> None:
         await self.open.wait()
         if self.broken:
+            self.failures += 1
             raise self.broken
 
     def row(self, id: str) -> StoredJob:
         return msgspec.json.decode(self.rows[id], type=StoredJob)
 
+    def holds(self, word: str) -> bool:
+        return any(word in repr(self.row(id)) for id in self.rows)
+
     def _write(self, job: StoredJob) -> None:
+        if self._is_dead:
+            return
         self.rows[job.id] = msgspec.json.encode(job)
 
     async def add(self, job: StoredJob) -> None:
@@ -178,7 +186,7 @@ class FakeStore:
 
     async def ended(self, id: str, state: Any, text: str, message: str, when: float) -> None:
         await self._reach()
-        new = {"state": state, "text": text, "message": message, "ended": when}
+        new = {"state": state, "text": text, "message": message, "ended": when, "body": b""}
         self._write(msgspec.structs.replace(self.row(id), **new))
 
     async def unfinished(self) -> list[StoredJob]:
@@ -189,11 +197,17 @@ class FakeStore:
         await self._reach()
         return self.row(id) if id in self.rows else None
 
-    async def forget_before(self, when: float) -> int:
+    async def forget_before(self, when: float) -> None:
         old = [id for id in self.rows if (self.row(id).ended or when) < when]
         for id in old:
             del self.rows[id]
-        return len(old)
+
+    def killed(self) -> FakeStore:
+        """The module was: it writes no more, and another one finds what is there."""
+        self._is_dead = True
+        after = FakeStore()
+        after.rows = dict(self.rows)
+        return after
 
 
 class Stage:

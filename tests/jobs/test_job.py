@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from job_stage import Ears
 
 from waifu_llm.jobs.job import Job
@@ -9,7 +11,7 @@ from waifu_llm.jobs.store import StoredJob
 
 
 def waiting(place: int) -> tuple[Job, Ears]:
-    job, ears = Job(StoredJob("id", "mine", 0.0, b""), "a", 0, []), Ears()
+    job, ears = Job(StoredJob("id", 0.0, b""), "a", 0, []), Ears()
     job.listen(ears, place)
     return job, ears
 
@@ -36,3 +38,22 @@ def test_who_comes_later_is_told_where_it_is_now() -> None:
     assert late.heard == [90]
     job.moves(60)
     assert late.heard == [90, 60]
+
+
+async def test_one_that_has_begun_is_not_pending_any_more() -> None:
+    job, ears = waiting(4)
+    job.starts(asyncio.create_task(asyncio.sleep(0)))
+    job.moves(1)
+    assert ears.heard == [4, ""]
+
+
+async def test_what_was_heard_already_is_not_told_again() -> None:
+    job, _ = waiting(1)
+    job.starts(asyncio.create_task(asyncio.sleep(0)))
+    job.say("one ")
+    job.say("two")
+    some, all_of_it = Ears(), Ears()
+    job.listen(some, heard=4)
+    job.listen(all_of_it, heard=7)
+    job.say(" three")
+    assert (some.heard, all_of_it.heard) == (["two", " three"], [" three"])

@@ -54,6 +54,26 @@ def test_a_higher_priority_comes_first_and_turns_are_taken_within_one() -> None:
     assert emptied(queue) == ["a9", "b9", "a8", "a1", "b1", "c-"]
 
 
+def test_what_goes_on_is_ahead_of_its_client_s_others_and_of_nobody_else_s() -> None:
+    queue = filled("a1", "a2", "b1", "b2")
+    for item in ("a7", "a8"):
+        queue.put(item, "a", 0, ahead=True)
+    assert list(queue.in_order()) == ["a7", "b1", "a8", "b2", "a1", "a2"]
+    assert queue.place("a2") == 6
+    queue.remove("a8")
+    assert emptied(queue) == ["a7", "b1", "a1", "b2", "a2"]
+
+
+def test_also_when_it_rises() -> None:
+    clock = Clock()
+    queue: FairQueue[str] = FairQueue(clock)
+    for item, ahead in (("a1", False), ("a2", False), ("a9", True)):
+        queue.put(item, "a", 0, ahead=ahead)
+    queue.put("b1", "b", 1)
+    clock.now = RISES_AFTER_SECONDS
+    assert emptied(queue) == ["b1", "a9", "a1", "a2"]
+
+
 def test_what_waits_long_rises_until_it_is_taken() -> None:
     clock = Clock()
     queue: FairQueue[str] = FairQueue(clock)

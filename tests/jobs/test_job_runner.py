@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 from job_stage import KEY, KEYED, OPEN, SINGLE, Ears, FakeStore, Stage, asks, stream
 
@@ -19,11 +20,12 @@ from waifu_llm.errors import (
     Overloaded,
     ProviderCrashed,
     RateLimited,
+    Timeout,
     Unavailable,
     WaifuError,
 )
 from waifu_llm.holdings import Asked
-from waifu_llm.jobs import room
+from waifu_llm.jobs import room, work
 from waifu_llm.jobs import run as running
 
 NewStage = Callable[..., Awaitable[Stage]]
@@ -221,6 +223,54 @@ class TestSettings:
         assert b'"region":"eu"' in job.stored.body
 
 
+NESTED = {
+    "headers": {"X-Anything": KEY},
+    "deep": [{"down": {"accessToken": KEY}}],
+    "proxy": f"http://user:{KEY}@host",
+}
+
+
+class TestSecrets:
+    """Wherever one stands, it is used while the module lives, and never written down."""
+
+    async def test_nor_is_one_of_a_tool(self, stage: Stage) -> None:
+        tool = {"type": "mcp", "server_url": "https://h", "headers": {"X-Anything": KEY}}
+        job = stage.prepare(assistant=asks(settings={"tools": [tool]}))
+        assert job.loads[0].params.tools == [tool]
+        assert KEY.encode() not in job.stored.body
+        assert work.read(job.stored.body).needs_key_of_connection
+
+    @pytest.mark.parametrize("name", NESTED)
+    async def test_one_below_the_top_is_used_and_not_kept(self, new_stage, name: str) -> None:
+        store = FakeStore()
+        first = await new_stage(store)
+        secret = {name: NESTED[name]}
+        job, _ = await first.add(assistant=asks(settings={**secret, "extra": {"open": secret}}))
+        assert (await first.turn()).request.params.extra == {**secret, "open": secret}
+        store = store.killed()
+        assert not store.holds(KEY)
+        second = await new_stage(store)
+        assert "key that its client had brought" in (await second.jobs.ended(job.id)).message
+
+    async def test_nor_is_what_nobody_reads(self, stage: Stage) -> None:
+        message = {"role": "user", "content": "{query}", "api_key": KEY}
+        summary = {"insert": "history_summary", "keep": 1, "headers": {"a": KEY}}
+        job = stage.prepare(assistant=asks(message, summary), history=TALK)
+        assert KEY.encode() not in job.stored.body
+        await stage.jobs.accept(job)
+        assert (await stage.turn()).asked.startswith("user: one")
+
+    async def test_a_job_without_any_is_done_after_a_restart(self, new_stage) -> None:
+        store = FakeStore()
+        first = await new_stage(store)
+        harmless = {"extra": {"top_k": 4, "eos_token": "</s>"}}
+        schema = {"type": "object", "properties": {"token": {"type": "string"}}}
+        await first.add(assistant=asks(settings={**harmless, "schema": schema}))
+        before = (await first.turn()).request.params
+        second = await new_stage(store.killed())
+        assert (await second.turn()).request.params == before
+
+
 class TestTurns:
     async def test_as_many_run_at_once_as_the_provider_takes(self, stage: Stage) -> None:
         jobs = [await stage.add(str(number)) for number in range(4)]
@@ -269,6 +319,20 @@ class TestTurns:
         stage.turns[2].end()
         assert (await stage.turn(3)).asked == "waits"
 
+    async def test_clients_take_turns_also_where_jobs_have_begun(self, stage: Stage) -> None:
+        await busy(stage, places=1, assistant=asks(provider=SINGLE))
+        chain = {"streams": [stream("first"), stream("{query}", provider=SINGLE)]}
+        for number in range(4):
+            await stage.add(f"a{number}", client="a", assistant=chain)
+            (await stage.turn(number + 1)).end()
+        await stage.until(lambda: stage.jobs.status()["waiting"] == 4)
+        for number in range(2):
+            await stage.add(f"b{number}", client="b", assistant=asks(provider=SINGLE))
+        stage.turns[0].end()
+        for number in range(5, 11):
+            (await stage.turn(number)).end()
+        assert [turn.asked for turn in stage.turns[5:]] == ["a0", "b0", "a1", "b1", "a2", "a3"]
+
     async def test_who_waits_is_told_when_it_came_much_nearer(self, new_stage: NewStage) -> None:
         stage = await new_stage(cloud_concurrency=1)
         await busy(stage, places=1)
@@ -309,11 +373,28 @@ class TestBusy:
         assert await ears.end() is None
         assert len(stage.loaded) == 3
 
+    @pytest.mark.parametrize("kind", [RateLimited, Unavailable, Timeout, Busy, ProviderCrashed])
+    async def test_so_it_does_where_none_was_named(self, stage, monkeypatch, kind) -> None:
+        monkeypatch.setattr(running, "_LONGEST_PAUSE", 0.001)
+        _, ears = await stage.add("Q")
+        (await stage.turn(0)).fail(kind("Not now."))
+        (await stage.turn(1)).end("A")
+        assert await ears.end() is None
+        assert ears.heard == ["", "A", None]
+
+    async def test_a_question_that_a_provider_dies_of_is_not_asked_for_ever(
+        self, stage, monkeypatch
+    ) -> None:
+        monkeypatch.setattr(running, "_LONGEST_PAUSE", 0.001)
+        _, ears = await stage.add()
+        for number in range(running.MOST_CRASHES):
+            (await stage.turn(number)).fail(ProviderCrashed("It died."))
+        assert await ears.end() == "It died."
+
     @pytest.mark.parametrize(
-        "error",
-        [RateLimited("No."), ProviderCrashed("It died."), RateLimited("x", retry_after_ms=10**9)],
+        "error", [OutOfMemory("It does not fit."), RateLimited("x", retry_after_ms=10**9)]
     )
-    async def test_what_names_no_wait_or_too_long_a_one_is_the_end(self, stage, error) -> None:
+    async def test_what_stays_so_or_names_too_long_a_wait_is_the_end(self, stage, error) -> None:
         _, ears = await stage.add()
         (await stage.turn()).fail(error)
         assert await ears.end() == error.message
@@ -448,6 +529,24 @@ class TestCancelling:
         assert await late.end() == "Cancelled."
         assert len(late.heard) == 1
 
+    async def test_it_is_said_when_that_is_kept_and_before_its_listeners_hear(self, new_stage):
+        store = FakeStore()
+        stage = await new_stage(store)
+        job, ears = await stage.add()
+        await stage.turn()
+        store.broken = Unavailable("The database is away.")
+        told: list[Any] = []
+
+        def tell() -> None:
+            told.append((store.row(job.id).state, list(ears.heard)))
+
+        stage.jobs.cancel(job.id, "a", anyones=False, on_kept=tell)
+        await stage.until(lambda: store.failures >= 2)
+        assert told == []
+        store.broken = None
+        assert await ears.end() == "Cancelled."
+        assert told == [("failed", [""])]
+
     async def test_one_that_speaks(self, stage: Stage) -> None:
         job, ears = await stage.add()
         turn = await stage.turn()
@@ -519,7 +618,7 @@ class TestRoom:
         stage = await new_stage(max_jobs=3, max_jobs_per_client=2)
         await busy(stage)
         await stage.add(client="a")
-        job, _ = await stage.add(client="a")
+        job, ears = await stage.add(client="a")
         with pytest.raises(Overloaded, match="2 jobs of this client"):
             await stage.add(client="a")
         await stage.add(client="b")
@@ -527,10 +626,39 @@ class TestRoom:
             await stage.add(client="b")
         assert refused.value.retry_after_ms
         stage.jobs.cancel(job.id, "a", anyones=False)
+        await ears.end()
         await stage.add(client="a")
         stage.turns[0].end()
         await stage.turn(PLACES)
         await stage.add(client="b")
+
+    async def test_a_job_between_two_streams_is_one_that_waits(self, new_stage: NewStage) -> None:
+        stage = await new_stage(max_jobs=3, max_jobs_per_client=2)
+        await busy(stage, places=1, assistant=asks(provider=SINGLE))
+        chain = {"streams": [stream("first"), stream("second", provider=SINGLE)]}
+        for number in (1, 2):
+            await stage.add(client="a", assistant=chain)
+            (await stage.turn(number)).end()
+        await stage.until(lambda: stage.jobs.status() == {"waiting": 2, "running": 1})
+        with pytest.raises(Overloaded, match="2 jobs of this client"):
+            await stage.add(client="a")
+        await stage.add(client="b", assistant=asks(provider=SINGLE))
+        with pytest.raises(Overloaded, match="3 jobs wait"):
+            await stage.add(client="b")
+        stage.turns[0].end()
+        assert (await stage.turn(3)).asked == "second"
+        await stage.add(client="a")
+
+    async def test_what_it_takes_from_stream_to_stream_takes_up_room(self, stage, monkeypatch):
+        monkeypatch.setattr(room, "MOST_BYTES", 10_000)
+        _, ears = await stage.add(assistant={"streams": [stream("a"), stream("b")]})
+        (await stage.turn(0)).end("x" * 9_900)
+        turn = await stage.turn(1)
+        with pytest.raises(Overloaded, match="bytes"):
+            await stage.add()
+        turn.end()
+        await ears.end()
+        await stage.add()
 
     async def test_so_much_may_be_in_memory(self, stage: Stage, monkeypatch) -> None:
         monkeypatch.setattr(room, "MOST_BYTES", 1_000_000)
@@ -561,7 +689,7 @@ class TestStore:
         store.open.set()
         await accepting
         (row,) = (store.row(id) for id in store.rows)
-        assert row.client_id == "mine"
+        assert row.state == "waiting"
 
     async def test_who_leaves_meanwhile_does_not_take_it_back(self, new_stage: NewStage) -> None:
         store = FakeStore()
@@ -598,12 +726,103 @@ class TestStore:
         assert await late.end() is None
         assert (store.row(job.id).state, store.row(job.id).text) == ("done", "A")
 
+    async def test_an_end_that_cannot_be_kept_is_not_told_until_it_is(self, new_stage) -> None:
+        store = FakeStore()
+        stage = await new_stage(store)
+        job, ears = await stage.add()
+        turn = await stage.turn()
+        store.broken = Unavailable("The database is away.")
+        turn.end("A")
+        await stage.until(lambda: store.failures >= 2)
+        late = stage.listen(job)
+        assert (ears.heard, late.heard) == (["", "A"], ["", "A"])
+        assert store.row(job.id).state == "waiting"
+        store.broken = None
+        assert await ears.end() is None
+        assert await late.end() is None
+        assert store.row(job.id).state == "done"
+        assert len(stage.turns) == 1
+
+    async def test_no_more_ends_wait_for_the_store_than_there_are_places(self, new_stage) -> None:
+        store = FakeStore()
+        stage = await new_stage(store)
+        jobs = [await stage.add(str(number)) for number in range(PLACES + 1)]
+        await stage.turn(of=PLACES)
+        store.broken = Unavailable("The database is away.")
+        for turn in list(stage.turns):
+            turn.end("A")
+        await stage.until(lambda: store.failures >= 2 * PLACES)
+        assert len(stage.turns) == PLACES
+        store.broken = None
+        (await stage.turn(PLACES)).end("A")
+        for _, ears in jobs:
+            assert await ears.end() is None
+
+    async def test_of_a_trouble_is_told_once(self, new_stage, caplog) -> None:
+        store = FakeStore()
+        stage = await new_stage(store)
+        jobs = [await stage.add() for _ in range(PLACES)]
+        await stage.turn(of=PLACES)
+        store.broken = Unavailable("The database is away.")
+        for turn in stage.turns:
+            turn.end("A")
+        await stage.until(lambda: store.failures >= 2 * PLACES)
+        store.broken = None
+        for _, ears in jobs:
+            assert await ears.end() is None
+        told = [record.getMessage() for record in caplog.records]
+        assert len(told) == 2
+        assert "The database is away." in told[0]
+
+    async def test_what_could_not_be_kept_is_done_again_and_nobody_heard_an_end(
+        self, new_stage
+    ) -> None:
+        store = FakeStore()
+        first = await new_stage(store)
+        job, ears = await first.add("Q")
+        turn = await first.turn()
+        store.broken = Unavailable("The database is away.")
+        turn.end("A")
+        await first.until(lambda: store.failures >= 1)
+        await first.jobs.close()
+        store.broken = None
+        assert ears.heard == ["", "A"]
+        second = await new_stage(store)
+        ears = second.listen(second.jobs.live(job.id))
+        (await second.turn()).end("B")
+        assert await ears.end() is None
+        assert ears.text == "B"
+
+    async def test_a_start_that_cannot_be_kept_is_waited_for(self, new_stage) -> None:
+        store = FakeStore()
+        first = await new_stage(store)
+        job, _ = await first.add("Q")
+        await first.turn()
+        store = store.killed()
+        store.broken = Unavailable("The database is away.")
+        second = await new_stage(store)
+        ears = second.listen(second.jobs.live(job.id))
+        await second.until(lambda: store.failures >= 2)
+        assert (second.turns, ears.heard) == ([], [""])
+        store.broken = None
+        (await second.turn()).end("A")
+        assert await ears.end() is None
+
+    async def test_of_what_ended_the_work_is_not_kept(self, new_stage: NewStage) -> None:
+        store = FakeStore()
+        stage = await new_stage(store)
+        job, ears = await stage.add("Q")
+        assert b"Q" in store.row(job.id).body
+        (await stage.turn()).end("A")
+        await ears.end()
+        assert store.row(job.id).body == b""
+
     async def test_what_was_not_done_is_done_after_a_restart(self, new_stage: NewStage) -> None:
         store = FakeStore()
         first = await new_stage(store, cloud_concurrency=1)
         jobs = [(await first.add(str(number)))[0] for number in range(3)]
         (await first.turn()).say("half")
-        await first.jobs.close()  # as far as the store can tell, it was killed
+        store = store.killed()
         second = await new_stage(store, cloud_concurrency=1)
         ears = [second.listen(second.jobs.live(job.id)) for job in jobs]
         for number in range(3):
@@ -612,7 +831,7 @@ class TestStore:
             turn.end(f"A{number}")
             assert await ears[number].end() is None
         assert [each.text for each in ears] == ["A0", "A1", "A2"]
-        assert [store.row(job.id).attempts for job in jobs] == [1, 1, 1]
+        assert [store.row(job.id).attempts for job in jobs] == [2, 2, 2]
 
     async def test_what_ended_is_told_after_a_restart_too(self, new_stage: NewStage) -> None:
         store = FakeStore()
@@ -631,20 +850,63 @@ class TestStore:
             stage = await new_stage(store)
             job = job or (await stage.add())[0]
             await stage.turn()
-            await stage.jobs.close()
+            store = store.killed()
         stage = await new_stage(store)
         assert "ended 3 times" in (await stage.jobs.ended(job.id)).message
         assert not stage.turns
+
+    async def test_a_module_that_is_closed_in_order_was_not_ended_by_its_jobs(
+        self, new_stage
+    ) -> None:
+        store = FakeStore()
+        job: Any = None
+        for _ in range(4):
+            stage = await new_stage(store)
+            job = job or (await stage.add())[0]
+            await stage.turn()
+            await stage.jobs.close()
+            assert store.row(job.id).attempts == 0
+        for _ in range(3):
+            stage = await new_stage(store)
+            await stage.turn()
+            store = store.killed()
+        stage = await new_stage(store)
+        assert "ended 3 times" in (await stage.jobs.ended(job.id)).message
+
+    async def test_a_start_counts_when_the_job_begins_and_not_before(self, new_stage) -> None:
+        store = FakeStore()
+        first = await new_stage(store, cloud_concurrency=1)
+        begun, waits = [(await first.add(name))[0] for name in ("begun", "waits")]
+        await first.turn()
+        store = store.killed()
+        second = await new_stage(store, cloud_concurrency=1)
+        await second.turn()
+        assert [store.row(job.id).attempts for job in (begun, waits)] == [2, 1]
+
+    async def test_none_begins_where_jobs_cannot_be_taken_up(self, new_stage) -> None:
+        store = FakeStore()
+        first = await new_stage(store)
+        good, _ = await first.add("good")
+        broken, _ = await first.add("broken")
+        store = store.killed()
+        store._write(msgspec.structs.replace(store.row(broken.id), body=b"not JSON"))
+        store.broken = Unavailable("The database is away.")
+        with pytest.raises(Unavailable):
+            await new_stage(store)
+        store.broken = None
+        assert store.row(good.id).attempts == 1
+        assert (await (await new_stage(store)).turn()).asked == "good"
 
     async def test_a_job_of_the_connection_s_own_key_fails_and_says_so(self, new_stage) -> None:
         store = FakeStore()
         first = await new_stage(store)
         guest = first.engine.enter()
         await guest.holdings.load(Asked(KEYED, {"api_key": KEY}))
-        job, _ = await first.add(guest=guest, assistant=asks(provider=KEYED))
+        job, _ = await first.add("Q-found", guest=guest, assistant=asks(provider=KEYED))
+        assert store.holds("Q-found")
         await first.turn()
         await first.jobs.close()
-        assert KEY.encode() not in b"".join(store.rows.values())
+        assert not store.holds(KEY)
         second = await new_stage(store)
         assert "key that its client had brought" in (await second.jobs.ended(job.id)).message
 

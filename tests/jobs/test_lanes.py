@@ -11,7 +11,7 @@ from waifu_llm.jobs.store import StoredJob
 
 
 def job(client: str = "a") -> Job:
-    return Job(StoredJob("id", "mine", 0.0, b""), client, 0, [])
+    return Job(StoredJob("id", 0.0, b""), client, 0, [])
 
 
 async def given_up(entering: asyncio.Task[None]) -> None:
@@ -24,7 +24,7 @@ async def test_a_place_is_not_lost_with_who_gives_up_at_the_moment_that_it_is_gi
     started: list[Job] = []
     lane = Lane(1, lambda job, _: started.append(job))
     lane.add(job())
-    entering = asyncio.create_task(lane.enter())
+    entering = asyncio.create_task(lane.enter(job()))
     await asyncio.sleep(0)
     lane.leave()  # the place is given, and not taken yet
     await given_up(entering)
@@ -36,12 +36,26 @@ async def test_who_gives_up_before_is_passed_over() -> None:
     started: list[Job] = []
     lane = Lane(1, lambda job, _: started.append(job))
     lane.add(job())
-    entering = asyncio.create_task(lane.enter())
+    entering = asyncio.create_task(lane.enter(job()))
     await asyncio.sleep(0)
     await given_up(entering)
-    lane.add(job())
+    other = job()
+    lane.add(other)
     assert len(started) == 1
     lane.leave()
+    assert started[1:] == [other]
+
+
+async def test_a_place_is_not_lost_with_who_gave_up_a_moment_before() -> None:
+    started: list[Job] = []
+    lane = Lane(1, lambda job, _: started.append(job))
+    lane.add(job())
+    entering = asyncio.create_task(lane.enter(job()))
+    await asyncio.sleep(0)
+    entering.cancel()
+    lane.leave()
+    await given_up(entering)
+    lane.add(job())
     assert len(started) == 2
 
 
@@ -50,7 +64,7 @@ async def test_who_has_begun_goes_first() -> None:
     lane = Lane(1, lambda job, _: started.append(job))
     lane.add(job())
     lane.add(job())
-    entering = asyncio.create_task(lane.enter())
+    entering = asyncio.create_task(lane.enter(job()))
     await asyncio.sleep(0)
     lane.leave()
     await entering

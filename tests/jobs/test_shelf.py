@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,10 @@ from waifu_llm.jobs.shelf import Shelf
 
 GUIDE = {"streams": [{"provider": "echo", "messages": [{"role": "user", "content": "{query}"}]}]}
 WRITTEN = json.dumps(GUIDE).encode()
+
+
+def with_settings(settings: Any) -> bytes:
+    return json.dumps({"streams": [{**GUIDE["streams"][0], "settings": settings}]}).encode()
 
 
 @pytest.fixture
@@ -59,7 +64,10 @@ def test_a_name_is_never_a_way_elsewhere(shelf: Shelf, name: str) -> None:
         (b"{}", "streams"),
         (b" " * (8 * 1024 * 1024 + 1), "bytes"),
         (WRITTEN.replace(b"user", b"boss"), "role"),
-        (WRITTEN.replace(b'"messages"', b'"settings":{"api_key":"sk-canary"},"messages"'), "key"),
+        (with_settings({"api_key": "sk-canary"}), "`api_key` of its settings"),
+        (with_settings({"base_url": "https://me:canary@host"}), "`base_url` of its settings"),
+        (with_settings({"base_url": "https://host/?key=canary"}), "`base_url` of its settings"),
+        (with_settings({"extra": {"headers": {"x": "canary"}}}), "`extra.headers` of its settings"),
     ],
 )
 def test_what_cannot_be_used_is_neither_kept_nor_used(

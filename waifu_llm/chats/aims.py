@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from waifu_llm import credentials
 from waifu_llm.engine import Engine
 from waifu_llm.errors import Authorization, InvalidMessage, WaifuError
+from waifu_llm.secrecy import is_secret_address
 
 COMPATIBLE = "openai-compatible"
 """Who asks an address that is registered."""
@@ -58,14 +58,14 @@ def aim_of(data: Any, engine: Engine, otherwise: str = "") -> Aim:
 def _checked(endpoint: str) -> str:
     """
     Raises:
-        InvalidMessage: When it is no address, or holds a password: that would be in the store.
+        InvalidMessage: When it is no address, or holds a secret: that would be in the store.
     """
     try:
         credentials.origin(endpoint)
     except InvalidMessage:
         raise InvalidMessage("`api_endpoint` should be an http or https address.") from None
-    if "@" in urlsplit(endpoint).netloc:
-        raise InvalidMessage("`api_endpoint` holds a password: send it as `api_key`.")
+    if is_secret_address(endpoint):
+        raise InvalidMessage("`api_endpoint` holds a password or a key: send it as `api_key`.")
     return endpoint
 
 

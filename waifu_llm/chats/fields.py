@@ -28,9 +28,6 @@ UserInput = Annotated[str, Meta(min_length=1, max_length=1_000_000)]
 Endpoint = Annotated[str, Meta(max_length=2048)]
 Limit = Annotated[int, Meta(ge=1, le=10_000)]
 
-SECRET = ("api_key", "key")
-"""Fields that are kept nowhere but in the key store."""
-
 T = TypeVar("T")
 
 
@@ -93,10 +90,6 @@ def _is_unicode(text: str) -> bool:
 def storable(text: str) -> str:
     """What a model wrote, as every database keeps it."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
-
-
-def without_secrets(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in data.items() if name not in SECRET}
 
 
 def iso(seconds: float) -> str:

@@ -11,7 +11,7 @@ from waifu_llm.chats.tables import members, messages, users
 from waifu_llm.chats.transaction import AnyRow, Transaction
 from waifu_llm.conversation import Message
 
-MOST_TEXT = 4_000_000
+MOST_CHARACTERS = 4_000_000
 """Characters that go to a model: more than any takes, and less than breaks a pipe."""
 Said = tuple[str, str, str | None]
 """Role, text, and who said it."""
@@ -32,7 +32,9 @@ async def said_before(
         statement = statement.where(messages.c.number < end)
     newest_first = await transaction.all(statement)
     lengths = accumulate(len(row.content) for row in newest_first)
-    rows = [row for row, length in zip(newest_first, lengths, strict=True) if length <= MOST_TEXT]
+    rows = [
+        row for row, length in zip(newest_first, lengths, strict=True) if length <= MOST_CHARACTERS
+    ]
     return [(row.role, row.content, row.username) for row in reversed(rows)]
 
 

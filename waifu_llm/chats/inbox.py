@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import delete, insert, select, update
 
-from waifu_llm.chats.fields import without_secrets
 from waifu_llm.chats.tables import inbox
 from waifu_llm.chats.transaction import AnyRow, Transaction
+from waifu_llm.secrecy import without_secrets
 
 _encode = msgspec.json.Encoder().encode
 _Text = dict[str, str]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waifu_llm.chats.database import Database
@@ -19,7 +19,12 @@ Values = Mapping[str, Any]
 _ID = "of_job"
 _BY_ID = update(jobs).where(jobs.c.id == bindparam(_ID))
 _STARTED = _BY_ID.values(state="running", attempts=bindparam("attempts"))
-_ENDED = _BY_ID.values({name: bindparam(name) for name in ("state", "text", "message", "ended")})
+_ENDED = _BY_ID.values(
+    {
+        "body": b"",
+        **{name: bindparam(name) for name in ("state", "text", "message", "ended")},
+    }
+)
 
 
 class SqlJobStore:
@@ -31,7 +36,7 @@ class SqlJobStore:
 
     async def add(self, job: StoredJob) -> None:
         values = {name: getattr(job, name) for name in job.__struct_fields__}
-        values |= {name: storable(values[name]) for name in ("client_id", "text", "message")}
+        values |= {name: storable(values[name]) for name in ("text", "message")}
         await self._gathering.put((None, values))
 
     async def started(self, id: str, attempts: int) -> None:
@@ -66,16 +71,9 @@ class SqlJobStore:
         row = await read(lambda connection: Transaction(connection).first(statement))
         return _job(row) if row else None
 
-    async def forget_before(self, when: float) -> int:
-        """What ended before then."""
-        old = jobs.c.state.in_(ENDED), jobs.c.ended < when
-
-        async def work(transaction: Transaction) -> int:
-            row = await transaction.first(select(func.count()).select_from(jobs).where(*old))
-            await transaction.run(delete(jobs).where(*old))
-            return cast(int, row[0]) if row else 0
-
-        return await self._database.write(lambda connection: work(Transaction(connection)))
+    async def forget_before(self, when: float) -> None:
+        old = delete(jobs).where(jobs.c.state.in_(ENDED), jobs.c.ended < when)
+        await self._database.write(lambda connection: Transaction(connection).run(old))
 
 
 async def _add(connection: AsyncConnection, added: Sequence[Values]) -> None:

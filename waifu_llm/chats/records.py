@@ -11,11 +11,12 @@ from sqlalchemy import delete, select, update
 
 from waifu_llm.chats import users as people
 from waifu_llm.chats.entry import Entry, reads
-from waifu_llm.chats.fields import Limit, NamesUser, Reference, iso, without_secrets
+from waifu_llm.chats.fields import Limit, NamesUser, Reference, iso
 from waifu_llm.chats.tables import new_id, records, users
 from waifu_llm.chats.transaction import AnyRow, Outcome, Transaction, page, paged, refers
 from waifu_llm.engine import Engine
 from waifu_llm.errors import InvalidMessage
+from waifu_llm.secrecy import without_secrets
 
 _encode = msgspec.json.Encoder().encode
 

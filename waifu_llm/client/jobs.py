@@ -38,7 +38,7 @@ class Job:
             WaifuError: When nothing more can be heard of it.
         """
         while not self._inbox.over:
-            message = checked(await self._inbox.get())
+            message = await self._next()
             if message["type"] == "pending":
                 self.place = message["place"]
             elif message["type"] == "running":
@@ -49,6 +49,14 @@ class Job:
                 self._connection.forget(self.id)
                 if message["type"] == "failed":
                     raise JobFailed(message["message"])
+
+    async def _next(self) -> dict[str, Any]:
+        message = await self._inbox.get()
+        try:
+            return checked(message)
+        except WaifuError:  # nothing more comes of it
+            self._connection.forget(self.id)
+            raise
 
     async def text(self) -> str:
         """All of what is still to come."""

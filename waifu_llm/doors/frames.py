@@ -23,12 +23,11 @@ from websockets.exceptions import ConnectionClosed
 from websockets.protocol import OPEN
 
 from waifu_llm import answers
-from waifu_llm.gathered import Gathered
+from waifu_llm.gathered import LARGEST_PART, Gathered, parts
 from waifu_llm.generation import Final
 
 BEHIND = 64 * 1024
 TOO_MUCH = 4 * 1024 * 1024
-LARGEST_PIECE = 256 * 1024
 _LOOKS = 4
 
 
@@ -58,10 +57,14 @@ class FrameWriter:
         self.flush()
 
     def chunk(self, prefix: bytes, text: str) -> None:
-        """A piece of a stream. Where the client is behind, it joins the piece before it."""
-        if self._behind is None:
+        """A piece of a stream. Where the client is behind, it joins the piece before it. No frame
+        is larger than clients take that are careful."""
+        if len(text) > LARGEST_PART:
+            for part in parts(text):
+                self.chunk(prefix, part)
+        elif self._behind is None:
             self._frame(answers.piece(prefix, text))
-        elif (piece := self._open_pieces.get(prefix)) and piece.size < LARGEST_PIECE:
+        elif (piece := self._open_pieces.get(prefix)) and piece.takes(text):
             piece.add(text)
             self._count(len(text))
         else:
@@ -169,6 +172,9 @@ class Piece:
         self.prefix = prefix
         self.size = 0
         self._gathered = Gathered()
+
+    def takes(self, text: str) -> bool:
+        return self.size + len(text) <= LARGEST_PART
 
     def add(self, text: str) -> None:
         self._gathered.add(text)

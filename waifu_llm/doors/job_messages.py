@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from waifu_llm import answers, protocol
 from waifu_llm.doors.frames import FrameWriter
-from waifu_llm.doors.replies import Replies
+from waifu_llm.doors.replies import Replies, fault
 from waifu_llm.doors.trust import Trust
-from waifu_llm.errors import InvalidMessage, WaifuError
+from waifu_llm.errors import InvalidMessage, Overloaded, WaifuError
+from waifu_llm.gathered import LARGEST_PART, parts
 from waifu_llm.guest import Guest
-from waifu_llm.jobs.job import Job, tell_end, tell_text
+from waifu_llm.jobs.job import Job, tell_end
 from waifu_llm.jobs.runner import Jobs
 from waifu_llm.protocol import About
+from waifu_llm.tasks import Tasks
+
+MOST_LISTENS = 10_000
+"""How many may wait of one client until what came before is told."""
 
 
 class JobMessages:
@@ -30,6 +36,9 @@ class JobMessages:
         self._trust = trust
         self._client = secrets.token_hex(8)
         self._ears: dict[str, JobEar] = {}
+        self._late: deque[protocol.Listen] = deque()
+        self._tasks = Tasks()
+        self._is_telling = False
         self.handlers: dict[type, Callable[[Any], None]] = {
             protocol.Add: self._add,
             protocol.Listen: self._listen,
@@ -37,12 +46,17 @@ class JobMessages:
             protocol.GetAssistants: self._get_assistants,
         }
 
+    async def finish(self) -> None:
+        """Until what was missed is told."""
+        await self._tasks.over()
+
     def leave(self) -> None:
         """Its jobs go on."""
         for id, ear in self._ears.items():
             if job := self._jobs.live(id):
                 job.stop_listening(ear)
         self._ears.clear()
+        self._tasks.cancel()
 
     def _add(self, asked: protocol.Add) -> None:
         about = About("add", asked.unique_request_id, id=asked.id)
@@ -62,12 +76,49 @@ class JobMessages:
         """Who listens already goes on to, and is told nothing twice."""
         if asked.job_id in self._ears:
             return
-        ear = self._ear(asked.job_id)
-        if job := self._jobs.live(asked.job_id):
-            self._jobs.listen(job, ear)
-        else:
-            about = About("listen", asked.unique_request_id, job_id=asked.job_id)
-            self._replies.attempt(about, self._tell_what_was(asked.job_id, ear))
+        if len(self._late) >= MOST_LISTENS:
+            error = Overloaded(
+                f"{MOST_LISTENS} of your `listen` wait already.", retry_after_ms=1000
+            )
+            self._replies.error(error, _about(asked))
+            return
+        self._ear(asked.job_id)
+        self._late.append(asked)
+        if not self._is_telling:
+            self._is_telling = True
+            self._tasks.start(self._tell_all())
+
+    async def _tell_all(self) -> None:
+        """What was missed of one job after the other: all at once might be more than the client
+        can be behind."""
+        try:
+            while self._late:
+                await self._tell_one(self._late.popleft())
+        finally:
+            self._is_telling = False
+
+    async def _tell_one(self, asked: protocol.Listen) -> None:
+        ear = self._ears[asked.job_id]
+        try:
+            if job := self._jobs.live(asked.job_id):
+                await self._tell_so_far(job, ear)
+            else:
+                await self._tell_what_was(asked.job_id, ear)
+        except WaifuError as error:
+            self._forget(asked.job_id)
+            self._replies.error(error, _about(asked))
+        except Exception as exc:
+            self._forget(asked.job_id)
+            self._replies.error(fault(exc), _about(asked))
+        await self._until_taken()
+
+    async def _tell_so_far(self, job: Job, ear: JobEar) -> None:
+        """Until so little is left that it can be told at once; then it listens to what comes."""
+        heard: int | None = None
+        while job.has_begun and len(text := job.text) - (heard or 0) > LARGEST_PART:
+            await self._tell(text[heard:], ear, is_first=heard is None)
+            heard = len(text)
+        self._jobs.listen(job, ear, heard)
 
     async def _tell_what_was(self, id: str, ear: JobEar) -> None:
         """A job that has ended is told as it was."""
@@ -76,20 +127,32 @@ class JobMessages:
         except InvalidMessage as error:
             ear.failed(error.message)
             return
-        finally:
-            self._ears.pop(id, None)
         if ended.state == "done" or ended.text:
-            tell_text(ear, ended.text)
+            await self._tell(ended.text, ear, is_first=True)
         tell_end(ear, None if ended.state == "done" else ended.message)
 
+    async def _tell(self, text: str, ear: JobEar, *, is_first: bool) -> None:
+        """No faster than the client takes it."""
+        if is_first:
+            ear.running("")
+        for part in parts(text):
+            ear.running(part)
+            await self._until_taken()
+
+    async def _until_taken(self) -> None:
+        self._writer.flush()
+        await self._writer.drained()
+
     def _cancel(self, asked: protocol.Cancel) -> None:
+        def tell() -> None:
+            self._writer.send_now(answers.job_cancelled(asked))
+
         try:
-            self._jobs.cancel(asked.job_id, self._client, anyones=self._trust.has_token)
+            may_all = self._trust.has_token
+            self._jobs.cancel(asked.job_id, self._client, anyones=may_all, on_kept=tell)
         except WaifuError as error:
             about = About("cancel", asked.unique_request_id, job_id=asked.job_id)
             self._replies.error(error, about)
-        else:
-            self._writer.send(answers.job_cancelled(asked))
 
     def _get_assistants(self, asked: protocol.GetAssistants) -> None:
         self._replies.done(asked, assistants=self._jobs.shelf.names())
@@ -100,6 +163,10 @@ class JobMessages:
 
     def _forget(self, id: str) -> None:
         self._ears.pop(id, None)
+
+
+def _about(asked: protocol.Listen) -> About:
+    return About("listen", asked.unique_request_id, job_id=asked.job_id)
 
 
 class JobEar:

@@ -117,6 +117,7 @@ class Conversation:
     async def finish(self) -> None:
         """Until every request has its final, and all was sent or will never be."""
         await self._instructions.finish()
+        await self._job_messages.finish()
         await self._replies.finish()
 
     def leave(self) -> None:

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from waifu_llm.conversation import Params
 from waifu_llm.gathered import Gathered
 from waifu_llm.holdings import Asked
 from waifu_llm.jobs.store import StoredJob
@@ -15,10 +16,11 @@ from waifu_llm.specs import ProviderSpec
 
 
 class Load(Struct, frozen=True):
-    """What one step loads, keys and all, and of which provider."""
+    """What one step loads, of which provider, and how it asks: secrets and all."""
 
     asked: Asked
     spec: ProviderSpec
+    params: Params
 
 
 class Listener(Protocol):
@@ -53,10 +55,10 @@ class Job:
         """Out of the store, after a restart of the module."""
         self.state: Literal["waiting", "running", "ending", "ended"] = "waiting"
         self.task: asyncio.Task[None] | None = None
+        """Once it has begun."""
         self._text = Gathered()
         self._listeners: dict[Listener, None] = {}
         self._place = 0
-        self._began = False
         self._failure: str | None = None
 
     @property
@@ -69,13 +71,20 @@ class Job:
 
     # Listening
 
-    def listen(self, listener: Listener, place: int = 0) -> None:
-        """Tell what was missed, and from now on what comes."""
+    @property
+    def has_begun(self) -> bool:
+        return self.task is not None
+
+    def listen(self, listener: Listener, place: int = 0, heard: int | None = None) -> None:
+        """Tell what was missed, and from now on what comes. `heard`: so many characters were told
+        already, and that it runs."""
         if self.state == "waiting":
             self._place = place
             listener.pending(place)
-        elif self._began:
+        elif self.has_begun and heard is None:
             tell_text(listener, self.text)
+        elif rest := self.text[heard:]:
+            listener.running(rest)
         if self.state == "ended":
             tell_end(listener, self._failure)
         else:
@@ -88,20 +97,23 @@ class Job:
     # What happens to it
 
     def moves(self, place: int) -> None:
-        """It came nearer, or others came before it. A quarter of the way is worth telling."""
-        if 4 * abs(place - self._place) < self._place:
+        """It came nearer, or others came before it. A quarter of the way is worth telling. One that
+        has begun waits between two streams, and is not pending any more."""
+        if self.has_begun or 4 * abs(place - self._place) < self._place:
             return
         self._place = place
         for listener in self._listeners:
             listener.pending(place)
         self.flush()
 
-    def starts(self) -> None:
-        self.state, self._began = "running", True
+    def starts(self, task: asyncio.Task[None]) -> None:
+        self.state, self.task = "running", task
         self.say("")
         self.flush()
 
     def say(self, text: str) -> None:
+        if self.state != "running":  # it is being stopped: what is kept of it is what was heard
+            return
         self._text.add(text)
         for listener in self._listeners:
             listener.running(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterator
 
 from waifu_llm.engine import Engine
@@ -13,12 +12,13 @@ from waifu_llm.specs import ProviderSpec
 
 
 class Lane:
-    """The places at one provider. A job that has begun goes before those that have not."""
+    """The places at one provider. When it is a client's turn, those of its jobs go first that have
+    begun at another."""
 
     def __init__(self, places: int, start: Callable[[Job, Lane], None]) -> None:
         self.waiting: FairQueue[Job] = FairQueue()
         self._free = places
-        self._begun: deque[asyncio.Future[None]] = deque()
+        self._entering: dict[Job, asyncio.Future[None]] = {}
         self._start = start
         self._closed = False
 
@@ -27,14 +27,17 @@ class Lane:
         self.waiting.put(job, job.client, job.priority)
         self._fill()
 
-    async def enter(self) -> None:
+    async def enter(self, job: Job) -> None:
         """Wait for a place, as a job that has begun."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._begun.append(turn)
+        self._entering[job] = turn
+        self.waiting.put(job, job.client, job.priority, ahead=True)
         self._fill()
         try:
             await turn
         except asyncio.CancelledError:
+            self._entering.pop(job, None)
+            self.waiting.remove(job)
             if turn.done() and not turn.cancelled():  # it was given the place all the same
                 self.leave()
             raise
@@ -48,16 +51,18 @@ class Lane:
         self._closed = True
 
     def _fill(self) -> None:
-        if self._closed:
-            return
-        while self._free and self._begun:
-            turn = self._begun.popleft()
-            if not turn.done():
-                self._free -= 1
-                turn.set_result(None)
-        while self._free and self.waiting:
+        while self._free and self.waiting and not self._closed:
             self._free -= 1
-            self._start(self.waiting.take(), self)
+            self._give_place(self.waiting.take())
+
+    def _give_place(self, job: Job) -> None:
+        turn = self._entering.pop(job, None)
+        if turn is None:
+            self._start(job, self)
+        elif turn.done():  # it has given up at this moment
+            self._free += 1
+        else:
+            turn.set_result(None)
 
 
 class Lanes:

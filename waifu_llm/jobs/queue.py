@@ -1,15 +1,15 @@
 """A queue that is fair: who comes with a thousand jobs does not keep waiting who comes with one.
 
 Jobs of a higher priority come first. Among those of one priority clients take turns, and each
-client's own jobs keep their order. What has waited for long rises by one priority, and again, until
-it is among the highest: nothing waits for ever.
+client's own jobs keep their order, those ahead that go on from elsewhere. What has waited for long
+rises by one priority, and again, until it is among the highest: nothing waits for ever.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from itertools import chain, zip_longest
+from itertools import chain, takewhile, zip_longest
 from time import monotonic
 from typing import Generic, TypeVar, cast
 
@@ -32,8 +32,9 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         return len(self._places)
 
-    def put(self, item: T, client: Hashable, priority: int) -> None:
-        self._put(item, client, priority)
+    def put(self, item: T, client: Hashable, priority: int, *, ahead: bool = False) -> None:
+        """`ahead` of its client's other items, and of nobody else's."""
+        self._put(item, client, priority, ahead)
 
     def take(self) -> T:
         """The next one.
@@ -69,8 +70,8 @@ class FairQueue(Generic[T]):
         above = sum(len(turns) for number, turns in self._levels.items() if number > level)
         return above + self._levels[level].place(item, client)
 
-    def _put(self, item: T, client: Hashable, level: int) -> None:
-        self._levels.setdefault(level, _Turns()).add(item, client, self._clock())
+    def _put(self, item: T, client: Hashable, level: int, ahead: bool) -> None:
+        self._levels.setdefault(level, _Turns()).add(item, client, self._clock(), ahead)
         self._places[item] = (level, client)
 
     def _forget(self, item: T, level: int) -> None:
@@ -86,23 +87,50 @@ class FairQueue(Generic[T]):
         self._looked = now
         for level in sorted(self._levels, reverse=True):
             if level < HIGHEST:
-                for item, client in self._levels[level].since_before(now - RISES_AFTER_SECONDS):
+                old = self._levels[level].since_before(now - RISES_AFTER_SECONDS)
+                for item, client, ahead in old:
                     self.remove(item)
-                    self._put(item, client, level + 1)
+                    self._put(item, client, level + 1, ahead)
+
+
+class _Line(Generic[T]):
+    """One client's items, each since when: in the order that they came in, some ahead of others."""
+
+    def __init__(self) -> None:
+        self.ahead: OrderedDict[T, float] = OrderedDict()
+        self.others: OrderedDict[T, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.ahead) + len(self.others)
+
+    def __iter__(self) -> Iterator[T]:
+        return chain(self.ahead, self.others)
+
+    def __reversed__(self) -> Iterator[T]:
+        return chain(reversed(self.others), reversed(self.ahead))
+
+    def remove(self, item: T) -> None:
+        (self.ahead if item in self.ahead else self.others).pop(item)
+
+    def since_before(self, moment: float) -> Iterator[tuple[T, bool]]:
+        for items in (self.ahead, self.others):
+            for item, _ in takewhile(lambda entry: entry[1] <= moment, items.items()):
+                yield item, items is self.ahead
 
 
 class _Turns(Generic[T]):
     """Items of one priority, by client. Whose turn it is stands first."""
 
     def __init__(self) -> None:
-        self._clients: OrderedDict[Hashable, OrderedDict[T, float]] = OrderedDict()
+        self._clients: OrderedDict[Hashable, _Line[T]] = OrderedDict()
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def add(self, item: T, client: Hashable, since: float) -> None:
-        self._clients.setdefault(client, OrderedDict())[item] = since
+    def add(self, item: T, client: Hashable, since: float, ahead: bool) -> None:
+        line = self._clients.setdefault(client, _Line())
+        (line.ahead if ahead else line.others)[item] = since
         self._count += 1
 
     def take(self) -> T:
@@ -115,7 +143,7 @@ class _Turns(Generic[T]):
 
     def remove(self, item: T, client: Hashable) -> None:
         items = self._clients[client]
-        del items[item]
+        items.remove(item)
         self._count -= 1
         if not items:
             del self._clients[client]
@@ -134,12 +162,10 @@ class _Turns(Generic[T]):
             place += turns if each == client else min(len(items), turns + before_it)
         return place
 
-    def since_before(self, moment: float) -> list[tuple[T, Hashable]]:
-        """Of each client the first ones: they are in the order that they came in."""
-        found: list[tuple[T, Hashable]] = []
-        for client, items in self._clients.items():
-            for item, since in items.items():
-                if since > moment:
-                    break
-                found.append((item, client))
-        return found
+    def since_before(self, moment: float) -> list[tuple[T, Hashable, bool]]:
+        """And which of them are ahead of others."""
+        return [
+            (item, client, ahead)
+            for client, line in self._clients.items()
+            for item, ahead in line.since_before(moment)
+        ]

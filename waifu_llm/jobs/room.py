@@ -1,8 +1,14 @@
-"""How many jobs there may be: each waits in memory until it is done."""
+"""How many jobs there may be: each waits in memory until it is done.
+
+One that has begun and waits for a place at another provider is one that waits: so no more than may
+wait are ever between two streams, but for those that run.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from waifu_llm.config import Config
 from waifu_llm.errors import Overloaded
@@ -19,7 +25,10 @@ class Room:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._waiting: Counter[str] = Counter()
+        self._carried: dict[Job, int] = {}
         self._bytes = 0
+        self.between = 0
+        """How many of those that wait have begun."""
 
     @property
     def waiting(self) -> int:
@@ -45,6 +54,25 @@ class Room:
 
     def enter(self, job: Job) -> None:
         self._bytes += job.size
+        self._waits(job)
+
+    @contextmanager
+    def moving(self, job: Job) -> Iterator[None]:
+        """It goes on elsewhere, once it has a place there."""
+        self._waits(job)
+        self.between += 1
+        try:
+            yield
+        finally:
+            self.between -= 1
+            self.waits_no_longer(job)
+
+    def carries(self, job: Job, size: int) -> None:
+        """What it takes from one stream to the next."""
+        self._bytes += size - self._carried.get(job, 0)
+        self._carried[job] = size
+
+    def _waits(self, job: Job) -> None:
         self._waiting[job.client] += 1
 
     def waits_no_longer(self, job: Job) -> None:
@@ -53,4 +81,4 @@ class Room:
             del self._waiting[job.client]
 
     def leave(self, job: Job) -> None:
-        self._bytes -= job.size
+        self._bytes -= job.size + self._carried.pop(job, 0)

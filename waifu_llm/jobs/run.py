@@ -11,21 +11,24 @@ from typing import TypeVar
 
 import msgspec
 
-from waifu_llm.conversation import Message, Params
+from waifu_llm.conversation import Message
 from waifu_llm.engine import Engine
-from waifu_llm.errors import Busy, ContextTooLong, Overloaded, Unavailable, WaifuError
+from waifu_llm.errors import ContextTooLong, ProviderCrashed, Unavailable, WaifuError
 from waifu_llm.generation import Final
 from waifu_llm.guest import Guest
 from waifu_llm.holdings import Asked
 from waifu_llm.jobs import work
 from waifu_llm.jobs.assistants import MOST_TEXT, Given, ask_for_summary, fill
-from waifu_llm.jobs.job import Job
+from waifu_llm.jobs.job import Job, Load
 from waifu_llm.jobs.lanes import Lane, Lanes
+from waifu_llm.jobs.room import Room
 from waifu_llm.jobs.work import Step
 from waifu_llm.protocol import Generate
 
 PATIENCE_SECONDS = 900.0
 """How long a job goes on to ask a provider that is busy, before its first word."""
+MOST_CRASHES = 3
+"""How often a provider may crash over one question: another job may be the one that suffers."""
 _LONGEST_PAUSE = 30.0
 _MUCH_TEXT = 256 * 1024
 
@@ -35,11 +38,12 @@ Flush = Callable[[], None]
 
 
 class Run:
-    """Has a place in the lane of the first step, and gives back the one that it has at the end."""
+    """Has a place in the lane of the first step, then in those of the others."""
 
-    def __init__(self, engine: Engine, lanes: Lanes, job: Job, lane: Lane) -> None:
+    def __init__(self, engine: Engine, lanes: Lanes, room: Room, job: Job, lane: Lane) -> None:
         self._engine = engine
         self._lanes = lanes
+        self._room = room
         self._job = job
         self._lane: Lane | None = lane
         self._guest: Guest
@@ -55,10 +59,9 @@ class Run:
             await self._do_all_steps()
         finally:
             self._engine.leave(self._guest)
-            self.leave()
 
     def leave(self) -> None:
-        """It is over, or was before it began."""
+        """Give back the place that it has."""
         if self._lane:
             self._lane.leave()
             self._lane = None
@@ -72,47 +75,46 @@ class Run:
             messages = await self._aside(partial(_messages, step, given))
             is_last = number == len(todo.steps)
             say, flush = (job.say, job.flush) if is_last else (_nobody, _nobody)
-            text = await self._answer(load.asked, step.params, messages, say, flush)
+            text = await self._answer(load, messages, say, flush)
             given = _with(given, step, text)
+            self._room.carries(job, len(given.previous) + len(given.summary))
 
     async def _move_to(self, lane: Lane) -> None:
-        if lane is not self._lane:
-            self.leave()
-            await lane.enter()
-            self._lane = lane
+        if lane is self._lane:
+            return
+        self.leave()
+        with self._room.moving(self._job):
+            await lane.enter(self._job)
+        self._lane = lane
 
     async def _aside(self, make: Callable[[], T]) -> T:
         """Where there is much to look through, others are served meanwhile."""
         return await asyncio.to_thread(make) if self._job.size > _MUCH_TEXT else make()
 
-    async def _answer(
-        self, asked: Asked, params: Params, messages: list[Message], say: Say, flush: Flush
-    ) -> str:
+    async def _answer(self, load: Load, messages: list[Message], say: Say, flush: Flush) -> str:
         """An accepted job does not fail because somebody is busy: it asks again, after a while."""
-        until, pause = monotonic() + PATIENCE_SECONDS, 0.5
+        again = Again()
         while True:
-            ear = Ear(say, flush)
-            error, text = await self._try(asked, params, messages, ear)
+            error, text = await self._try(load, messages, Ear(say, flush))
             if error is None:
                 return text
-            pause = min(2 * pause, _LONGEST_PAUSE)
-            wait = _wait(error, pause)
-            if text or wait is None or monotonic() + wait > until:
+            wait = again.wait(error)
+            if text or wait is None:
                 raise error
             await asyncio.sleep(wait)
 
     async def _try(
-        self, asked: Asked, params: Params, messages: list[Message], ear: Ear
+        self, load: Load, messages: list[Message], ear: Ear
     ) -> tuple[WaifuError | None, str]:
         try:
-            await self._load(asked)
+            await self._load(load.asked)
         except WaifuError as error:
             return error, ""
         generate = Generate(
             unique_request_id=self._job.id,
-            provider=asked.provider,
+            provider=load.asked.provider,
             messages=messages,
-            params=params,
+            params=load.params,
             stream=True,
         )
         self._guest.generate(generate, ear)
@@ -125,6 +127,29 @@ class Run:
         if loading.cancelled():
             raise Unavailable(f"The load of `{asked.provider}` was given up.")
         loading.result()
+
+
+class Again:
+    """Whether one question is asked again, and when."""
+
+    def __init__(self) -> None:
+        self._until = monotonic() + PATIENCE_SECONDS
+        self._pause = 0.5
+        self._crashes = 0
+
+    def wait(self, error: WaifuError) -> float | None:
+        """Seconds until asking again makes sense; None where it does not. Not all ask at once."""
+        self._pause = pause = min(2 * self._pause, _LONGEST_PAUSE)
+        if error.retry_after_ms is not None:
+            pause = error.retry_after_ms / 1000
+        elif not error.retryable or self._has_crashed_too_often(error):
+            return None
+        wait = pause * random.uniform(1.0, 1.25)
+        return wait if monotonic() + wait <= self._until else None
+
+    def _has_crashed_too_often(self, error: WaifuError) -> bool:
+        self._crashes += isinstance(error, ProviderCrashed)
+        return self._crashes >= MOST_CRASHES
 
 
 class Ear:
@@ -164,12 +189,3 @@ def _with(given: Given, step: Step, text: str) -> Given:
     if step.summary:
         return msgspec.structs.replace(given, summary=text.strip())
     return msgspec.structs.replace(given, previous=text, summary="")
-
-
-def _wait(error: WaifuError, pause: float) -> float | None:
-    """Seconds until asking again makes sense; None where it does not. Not all ask at once."""
-    if error.retry_after_ms is not None:
-        pause = error.retry_after_ms / 1000
-    elif not isinstance(error, Overloaded | Busy):
-        return None
-    return pause * random.uniform(1.0, 1.25)

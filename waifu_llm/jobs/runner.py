@@ -10,25 +10,24 @@ import asyncio
 import logging
 import time
 import uuid
-
-import msgspec
+from collections.abc import Callable
 
 from waifu_llm.config import Config
 from waifu_llm.engine import Engine
 from waifu_llm.errors import Forbidden, InvalidMessage, Unavailable, WaifuError
 from waifu_llm.holdings import Holdings
-from waifu_llm.jobs import assistants, work
+from waifu_llm.jobs import assistants
 from waifu_llm.jobs.job import Job, Listener
+from waifu_llm.jobs.keeping import Keeper
 from waifu_llm.jobs.lanes import Lane, Lanes
 from waifu_llm.jobs.room import Room
 from waifu_llm.jobs.run import Run
 from waifu_llm.jobs.shelf import Shelf
-from waifu_llm.jobs.store import ENDED, JobStore, Memory, State, StoredJob
+from waifu_llm.jobs.store import JobStore, Memory, StoredJob
 from waifu_llm.jobs.work import Planner, Work
 from waifu_llm.protocol import Add
 from waifu_llm.tasks import Tasks
 
-MOST_STARTS = 3
 _LOOKS_EVERY_SECONDS = 1.0
 _FORGETS_EVERY_SECONDS = 60.0
 _ENDINGS_SECONDS = 2.0
@@ -38,6 +37,9 @@ _SHUT_DOWN = "The module was shut down, and it has no store that keeps jobs."
 log = logging.getLogger("waifu_llm.jobs")
 
 
+def _nothing() -> None: ...
+
+
 class Jobs:
     """All of them."""
 
@@ -45,8 +47,7 @@ class Jobs:
         self.shelf = shelf
         self._engine = engine
         self._config = config
-        self._store: JobStore = Memory(config.max_jobs)
-        self._outlives = False
+        self._keeper = Keeper(Memory(config.max_jobs), outlives=False)
         self._jobs: dict[str, Job] = {}
         self._lanes = Lanes(engine, self._begin)
         self._room = Room(config)
@@ -63,8 +64,7 @@ class Jobs:
         Raises:
             WaifuError: When it cannot be done.
         """
-        if self._closing:
-            raise Unavailable("The module is shutting down.")
+        self._see_that_it_is_open()
         template = asked.assistant
         assistant = assistants.read(
             self.shelf.template(template) if isinstance(template, str) else template
@@ -72,7 +72,7 @@ class Jobs:
         history, priority = asked.history or [], asked.priority or 0
         steps, loads = Planner(self._engine, holdings).plan(assistant, history)
         todo = Work(client, asked.query, steps, history, priority)
-        stored = StoredJob(str(uuid.uuid4()), asked.id, time.time(), todo.written())
+        stored = StoredJob(str(uuid.uuid4()), time.time(), todo.written())
         return Job(stored, client, priority, loads)
 
     async def accept(self, job: Job) -> None:
@@ -83,19 +83,23 @@ class Jobs:
             Overloaded: When too many wait already.
             WaifuError: When it cannot be kept.
         """
+        self._see_that_it_is_open()
         self._room.check(job)
         self._room.enter(job)
-        if self._outlives:
+        if self._keeper.outlives:
             await asyncio.shield(self._runs.start(self._keep(job)))
         else:
             await self._keep(job)  # at once
 
+    def _see_that_it_is_open(self) -> None:
+        if self._closing:
+            raise Unavailable("The module is shutting down.")
+
     async def _keep(self, job: Job) -> None:
         try:
-            await self._store.add(job.stored)
+            await self._keeper.add(job)
         except BaseException:
-            self._room.waits_no_longer(job)
-            self._room.leave(job)
+            self._leave_room(job)
             raise
         self._queue(job)
 
@@ -112,17 +116,18 @@ class Jobs:
     def _begin(self, job: Job, lane: Lane) -> None:
         """Its turn has come, and it has a place."""
         self._room.waits_no_longer(job)
-        run = Run(self._engine, self._lanes, job, lane)
-        job.starts()
-        job.task = self._runs.start(self._run(job, run))
-        job.task.add_done_callback(lambda _: run.leave())  # also when it never took a step
+        run = Run(self._engine, self._lanes, self._room, job, lane)
+        task = self._runs.start(self._run(job, run))
+        task.add_done_callback(lambda _: run.leave())  # also when it never took a step
+        job.starts(task)
 
     async def _run(self, job: Job, run: Run) -> None:
+        """It has its place until its end is kept: no more ends can wait for that than there are
+        places."""
         message: str | None = None
         try:
             if job.taken_up:  # a first start need not be kept: it costs what an `add` does
-                job.stored.attempts += 1
-                await self._store.started(job.id, job.stored.attempts)
+                await self._keeper.count(job, +1)
             await run.do()
         except WaifuError as error:
             message = error.message
@@ -132,17 +137,21 @@ class Jobs:
         if job.state != "ending":
             await self._end(job, message)
 
-    async def _end(self, job: Job, message: str | None) -> None:
+    async def _end(
+        self, job: Job, message: str | None, on_kept: Callable[[], None] = _nothing
+    ) -> None:
         """Who hears that it ended will never see it run again."""
         job.state = "ending"
-        state: State = "done" if message is None else "failed"
-        try:
-            await self._store.ended(job.id, state, job.text, message or "", time.time())
-        except Exception as exc:  # whatever it is, those who listen hear the end
-            log.error("what became of the job %s could not be kept", job.id, exc_info=exc)
+        await self._keeper.ended(job, message)
+        on_kept()
         self._jobs.pop(job.id, None)
-        self._room.leave(job)
+        self._leave_room(job)
         job.ends(message)
+
+    def _leave_room(self, job: Job) -> None:
+        if not job.has_begun:
+            self._room.waits_no_longer(job)
+        self._room.leave(job)
 
     # Listening and cancelling
 
@@ -150,9 +159,10 @@ class Jobs:
         """The job of this id, where it has not ended."""
         return self._jobs.get(id)
 
-    def listen(self, job: Job, listener: Listener) -> None:
+    def listen(self, job: Job, listener: Listener, heard: int | None = None) -> None:
+        """Tell what was missed, all but so many characters that were told, then what comes."""
         waits = job.state == "waiting"
-        job.listen(listener, self._lane(job).waiting.place(job) if waits else 0)
+        job.listen(listener, self._lane(job).waiting.place(job) if waits else 0, heard)
 
     async def ended(self, id: str) -> StoredJob:
         """What became of a job.
@@ -160,15 +170,13 @@ class Jobs:
         Raises:
             InvalidMessage: When there is none of this id, or it is long over.
         """
-        found = await self._store.find(id)
-        if found is None or found.state not in ENDED:
-            raise InvalidMessage(
-                f"There is no job `{id}`: there never was, or it ended long ago and is forgotten."
-            )
-        return found
+        return await self._keeper.find(id)
 
-    def cancel(self, id: str, client: str, *, anyones: bool) -> None:
-        """Take it back, whether it waits or runs.
+    def cancel(
+        self, id: str, client: str, *, anyones: bool, on_kept: Callable[[], None] = _nothing
+    ) -> None:
+        """Take it back, whether it waits or runs. `on_kept` is called when that is certain, before
+        those hear of it who listen.
 
         Raises:
             InvalidMessage: When there is nothing to cancel.
@@ -183,18 +191,17 @@ class Jobs:
             )
         if job.state == "waiting":
             self._lane(job).waiting.remove(job)
-            self._room.waits_no_longer(job)
-        self._stop(job, "Cancelled.")
+        self._stop(job, "Cancelled.", on_kept)
 
-    def _stop(self, job: Job, why: str) -> None:
+    def _stop(self, job: Job, why: str, on_kept: Callable[[], None] = _nothing) -> None:
         job.state = "ending"
         if job.task:
             job.task.cancel()
-        self._ends.start(self._end(job, why))
+        self._ends.start(self._end(job, why, on_kept))
 
     def status(self) -> dict[str, int]:
-        running = sum(1 for job in self._jobs.values() if job.task)
-        return {"waiting": self._room.waiting, "running": running}
+        begun = sum(1 for job in self._jobs.values() if job.has_begun)
+        return {"waiting": self._room.waiting, "running": begun - self._room.between}
 
     # Its own life
 
@@ -206,33 +213,11 @@ class Jobs:
             WaifuError: When the store cannot be read.
         """
         if store:
-            self._store, self._outlives = store, True
-        for stored in await self._store.unfinished():
-            try:
-                self._take_up(stored)
-            except WaifuError as error:
-                await self._store.ended(stored.id, "failed", "", error.message, time.time())
+            self._keeper = Keeper(store, outlives=True)
+        for job in await self._keeper.unfinished(self._engine):
+            self._room.enter(job)
+            self._queue(job)
         self._looking = self._runs.start(self._look_after())
-
-    def _take_up(self, stored: StoredJob) -> None:
-        if 1 + stored.attempts >= MOST_STARTS:
-            raise Unavailable(
-                f"The module ended {MOST_STARTS} times before this job was done. It is not begun "
-                "once more."
-            )
-        try:
-            todo = work.read(stored.body)
-        except msgspec.MsgspecError as exc:
-            raise InvalidMessage(f"What is kept of it cannot be read: {exc}.") from None
-        if todo.needs_key_of_connection:
-            raise Unavailable(
-                "The module was started anew. This job used a key that its client had brought, "
-                "and such a key is never kept: add the job again, or store the key."
-            )
-        loads = [step.source.load(self._engine) for step in todo.steps]
-        job = Job(stored, todo.client, todo.priority, loads, taken_up=True)
-        self._room.enter(job)
-        self._queue(job)
 
     async def _look_after(self) -> None:
         """Tell who waits how near it came, and forget what is long over."""
@@ -245,17 +230,11 @@ class Jobs:
             if time.monotonic() >= next_look:
                 kept = self._config.jobs_kept_seconds
                 next_look = time.monotonic() + min(kept / 2, _FORGETS_EVERY_SECONDS)
-                await self._forget_before(time.time() - kept)
-
-    async def _forget_before(self, when: float) -> None:
-        try:
-            await self._store.forget_before(when)
-        except Exception as exc:
-            log.warning("jobs that are long over could not be forgotten: %s", exc)
+                await self._keeper.forget_before(time.time() - kept)
 
     async def close(self) -> None:
-        """Nothing more begins. Where the store outlives the module, what is not done is done when
-        it starts again; else it has failed."""
+        """Nothing more begins. Where the store outlives the module, what is not done, or is done
+        and could not be kept, is done when it starts again; else it has failed."""
         self._closing = True
         if self._looking:
             self._looking.cancel()
@@ -264,9 +243,12 @@ class Jobs:
         for job in list(self._jobs.values()):
             if job.state == "ending":
                 continue
-            if not self._outlives:
+            if not self._keeper.outlives:
                 self._stop(job, _SHUT_DOWN)
             elif job.task:
                 job.task.cancel()
+                self._ends.start(self._keeper.count(job, -1))  # it is not to blame for this end
         ending = [asyncio.create_task(each.over()) for each in (self._ends, self._runs)]
         await asyncio.wait(ending, timeout=_ENDINGS_SECONDS)
+        for tasks in (self._ends, self._runs):
+            tasks.cancel()

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from waifu_llm import system
-from waifu_llm.credentials import KEY
 from waifu_llm.errors import InvalidMessage, WaifuError
 from waifu_llm.jobs import assistants
+from waifu_llm.secrecy import secrets_in
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _TAKEN = re.compile(r"(?i)con|prn|aux|nul|(com|lpt)\d")
@@ -93,9 +93,10 @@ def _read(text: bytes) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise InvalidMessage(f"This is not JSON: {exc}.") from None
     assistant = assistants.read(template)
-    if any(settings.get(KEY) for settings in assistants.all_settings(assistant)):
+    for place in secrets_in(list(assistants.all_settings(assistant))):
+        _, _, name = place.partition(".")
         raise InvalidMessage(
-            f"A `{KEY}` has no place in what is kept: store it with `waifu-llm keys set`, and give "
-            "its name as `key` of the stream."
+            f"`{name}` of its settings is a secret, or holds one, and has no place in what is "
+            "kept: store a key with `waifu-llm keys set`, and give its name as `key` of the stream."
         )
     return template

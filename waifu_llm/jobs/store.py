@@ -9,20 +9,21 @@ from msgspec import Struct
 
 State = Literal["waiting", "running", "done", "failed"]
 ENDED = ("done", "failed")
-MOST_TEXT = 32 * 1024 * 1024
+MOST_KEPT = 32 * 1024 * 1024
+"""Characters that are kept of ended jobs in memory."""
 
 
 class StoredJob(Struct):
     """A job as it is kept. It may name keys, and never holds one."""
 
     id: str
-    client_id: str
-    """What the client calls it."""
     added: float
     body: bytes
-    """What is to be done, as `work.py` writes it."""
-    attempts: int = 0
-    """How often it was begun anew, after a restart of the module."""
+    """What is to be done, as `work.py` writes it; nothing once it has ended."""
+    attempts: int = 1
+    """How often the module may have ended because of it: how often it was begun, less those times
+    that the module was closed in order. The first one counts when it is added: no write tells of
+    it."""
     state: State = "waiting"
     text: str = ""
     message: str = ""
@@ -37,14 +38,15 @@ class JobStore(Protocol):
 
     async def started(self, id: str, attempts: int) -> None: ...
 
-    async def ended(self, id: str, state: State, text: str, message: str, when: float) -> None: ...
+    async def ended(self, id: str, state: State, text: str, message: str, when: float) -> None:
+        """Can be said again, where it is not known whether it was heard."""
 
     async def unfinished(self) -> list[StoredJob]: ...
 
     async def find(self, id: str) -> StoredJob | None: ...
 
-    async def forget_before(self, when: float) -> int:
-        """Forget what ended before then; returns how many that were."""
+    async def forget_before(self, when: float) -> None:
+        """Forget what ended before then."""
 
 
 class Memory:
@@ -61,10 +63,10 @@ class Memory:
     async def started(self, id: str, attempts: int) -> None: ...
 
     async def ended(self, id: str, state: State, text: str, message: str, when: float) -> None:
-        job = StoredJob(id, "", 0.0, b"", 0, state, text, message, when)
+        job = StoredJob(id, 0.0, b"", 0, state, text, message, when)
         self._ended[id] = job
         self._text += _length(job)
-        while len(self._ended) > self._most or self._text > MOST_TEXT:
+        while len(self._ended) > self._most or self._text > MOST_KEPT:
             self._forget_oldest()
 
     async def unfinished(self) -> list[StoredJob]:
@@ -73,11 +75,9 @@ class Memory:
     async def find(self, id: str) -> StoredJob | None:
         return self._ended.get(id)
 
-    async def forget_before(self, when: float) -> int:
-        before = len(self._ended)
+    async def forget_before(self, when: float) -> None:
         while self._ended and (next(iter(self._ended.values())).ended or 0.0) < when:
             self._forget_oldest()
-        return before - len(self._ended)
 
     def _forget_oldest(self) -> None:
         _, job = self._ended.popitem(last=False)

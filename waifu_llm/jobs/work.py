@@ -1,8 +1,8 @@
 """What a job is to do: made of an `add` once and for all, and written down without a secret.
 
 Whatever becomes of the assistant's file or of the connection, an accepted job stays as it was
-accepted. What it loads providers with is in two forms: as it was given, in memory; and as it
-may be kept, where a key of the connection's own is missing.
+accepted. What it loads providers with, and how it asks them, is in two forms: as it was given, in
+memory; and as it may be kept, where a key of the connection's own is missing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ from waifu_llm.holdings import Asked, Holdings
 from waifu_llm.jobs.assistants import Asks, Assistant, HistorySummary, Stream, summary_in
 from waifu_llm.jobs.job import Load
 from waifu_llm.jobs.parameters import is_parameter, params_of
+from waifu_llm.secrecy import without_secrets
 from waifu_llm.specs import ProviderSpec
+
+_FREELY_WRITTEN = ("extra", "tools", "response_format")
+"""What of the parameters may have anything in it, as a vendor has it."""
 
 
 class Source(Struct, frozen=True, omit_defaults=True):
@@ -30,22 +34,12 @@ class Source(Struct, frozen=True, omit_defaults=True):
     settings: dict[str, Any] = {}
     key: str | None = None
     """The name of a stored one."""
-    needs_key_of_connection: bool = False
 
     @classmethod
-    def of(cls, asked: Asked, spec: ProviderSpec) -> Source:
-        given = {name: value for name, value in asked.settings.items() if value not in (None, "")}
-        known = {name: value for name, value in given.items() if name in spec.settings}
-        kept = {name: value for name, value in known.items() if not _is_secret(spec, name, value)}
-        return cls(asked.provider, kept, asked.key, needs_key_of_connection=len(kept) < len(known))
-
-    def load(self, engine: Engine) -> Load:
-        """
-        Raises:
-            InvalidProvider: When there is no such provider any more.
-        """
-        asked = Asked(self.provider, self.settings, key=self.key)
-        return Load(asked, engine.find(self.provider))
+    def of(cls, load: Load) -> Source:
+        spec, given = load.spec, _given(load)
+        open_ones = {name: each for name, each in given.items() if not spec.settings[name].secret}
+        return cls(load.asked.provider, without_secrets(open_ones), load.asked.key)
 
 
 class Step(Struct, frozen=True, omit_defaults=True):
@@ -55,6 +49,24 @@ class Step(Struct, frozen=True, omit_defaults=True):
     params: Params
     messages: list[dict[str, Any]] = []
     summary: HistorySummary | None = None
+    needs_key_of_connection: bool = False
+
+    @classmethod
+    def of(cls, load: Load, **what: Any) -> Step:
+        source, given = Source.of(load), load.params
+        kept = {name: without_secrets(getattr(given, name)) for name in _FREELY_WRITTEN}
+        params = msgspec.structs.replace(given, **kept)
+        is_whole = source.settings == _given(load) and params == given
+        return cls(source, params, needs_key_of_connection=not is_whole, **what)
+
+    def load(self, engine: Engine) -> Load:
+        """
+        Raises:
+            InvalidProvider: When there is no such provider any more.
+        """
+        source = self.source
+        asked = Asked(source.provider, source.settings, key=source.key)
+        return Load(asked, engine.find(source.provider), self.params)
 
 
 class Work(Struct, frozen=True, omit_defaults=True):
@@ -72,7 +84,7 @@ class Work(Struct, frozen=True, omit_defaults=True):
 
     @property
     def needs_key_of_connection(self) -> bool:
-        return any(step.source.needs_key_of_connection for step in self.steps)
+        return any(step.needs_key_of_connection for step in self.steps)
 
 
 def read(written: bytes) -> Work:
@@ -100,12 +112,12 @@ class Planner:
     def _steps(self, stream: Stream, history: Sequence[Message]) -> Iterator[tuple[Step, Load]]:
         summary = summary_in(stream.messages)
         if summary and summary.part(history)[0]:
-            source, params, load = self._resolve(summary.asks(stream))
-            yield Step(source, params, summary=_bare(summary)), load
-        source, params, load = self._resolve(stream)
-        yield Step(source, params, [_without_settings(each) for each in stream.messages]), load
+            load = self._resolve(summary.asks(stream))
+            yield Step.of(load, summary=_bare(summary)), load
+        load = self._resolve(stream)
+        yield Step.of(load, messages=[_bare_entry(each) for each in stream.messages]), load
 
-    def _resolve(self, asks: Asks) -> tuple[Source, Params, Load]:
+    def _resolve(self, asks: Asks) -> Load:
         """A stream that says how to load its provider is loaded so; else as this client would."""
         asked = self._holdings.asked(asks.provider)
         spec = self._engine.find(asked.provider)
@@ -115,7 +127,7 @@ class Planner:
         if asks.key or any(value not in (None, "") for value in own.values()):
             asked = Asked(asked.provider, own, key=asks.key)
         asked = msgspec.structs.replace(asked, alias=None, model_id=None)
-        return Source.of(asked, spec), params_of(others), Load(asked, spec)
+        return Load(asked, spec, params_of(others))
 
 
 def _is_for_load(name: str, spec: ProviderSpec) -> bool:
@@ -123,17 +135,23 @@ def _is_for_load(name: str, spec: ProviderSpec) -> bool:
     return name in (KEY, ADDRESS) or (name in spec.settings and not is_parameter(name))
 
 
-def _is_secret(spec: ProviderSpec, name: str, value: Any) -> bool:
-    """An address may hold a password, or a key as its query."""
-    if name != ADDRESS or not isinstance(value, str):
-        return spec.settings[name].secret
-    return "@" in value or "?" in value
+def _given(load: Load) -> dict[str, Any]:
+    """What its provider knows of what is loaded."""
+    known = load.spec.settings
+    return {
+        name: value
+        for name, value in load.asked.settings.items()
+        if name in known and value not in (None, "")
+    }
+
+
+_READ = {"insert", "keep", "prompt", *Message.__struct_fields__}
 
 
 def _bare(summary: HistorySummary) -> HistorySummary:
     return HistorySummary(keep=summary.keep, prompt=summary.prompt)
 
 
-def _without_settings(entry: dict[str, Any]) -> dict[str, Any]:
-    """They are in the step of their own, where no key is left in them."""
-    return {name: entry[name] for name in entry if "insert" not in entry or name != "settings"}
+def _bare_entry(entry: dict[str, Any]) -> dict[str, Any]:
+    """What is read of it when it is filled in; whatever else stands there may be a secret."""
+    return {name: entry[name] for name in entry if name in _READ}

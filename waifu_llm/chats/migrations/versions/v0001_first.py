@@ -122,7 +122,6 @@ def _create_what_comes_and_goes() -> None:
     op.create_table(
         "jobs",
         sa.Column("id", sa.String(64), nullable=False),
-        sa.Column("client_id", sa.Text(), nullable=False),
         sa.Column("added", sa.Float(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
