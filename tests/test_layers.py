@@ -18,7 +18,7 @@ ELSEWHERE = {"provider_host", "newcomer", "bundled_providers"}
 """Folders that run in a provider's process."""
 
 LAYERS = [
-    ["version", "errors", "paths", "redaction", "gathered", "system"],
+    ["version", "errors", "paths", "redaction", "gathered", "system", "signals", "closing"],
     ["conversation", "tasks"],
     ["protocol", "config", "backend", "names"],
     ["specs", "keys", "signatures", "extras", "rabbitmq"],
@@ -36,12 +36,12 @@ LAYERS = [
     ],
     ["child", "loads", "locks"],
     ["process", "works", "house", "fitted"],
-    ["holdings", "trial", "checkup"],
+    ["holdings", "processes", "trial", "checkup"],
     ["guest", "abilities"],
     ["engine", "answers", "conformance"],
     ["jobs"],
     ["chats"],
-    ["doors.trust", "doors.frames", "doors.errands", "doors.turns"],
+    ["doors.trust", "doors.token", "doors.frames", "doors.errands", "doors.turns"],
     ["doors.lobby", "doors.replies"],
     ["doors.backlog", "doors.instruction_messages", "doors.job_messages"],
     ["doors.messages", "doors.rabbitmq"],
