@@ -113,6 +113,33 @@ def test_a_store_is_made_when_one_is_asked_for(start_at, tmp_path: Path) -> None
     assert (tmp_path / "home" / "store.db").stat().st_size > 0
 
 
+def test_without_a_store_none_of_its_libraries_is_read(tmp_path: Path) -> None:
+    """They would take longer than all the rest of a start."""
+    done = subprocess.run(
+        [sys.executable, "-c", SERVED],
+        env={**os.environ, "WAIFU_LLM_HOME": str(tmp_path)},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=LIMIT,
+    )
+    loaded = done.stdout.split()
+    assert "waifu_llm.app" in loaded, done.stderr
+    assert {"sqlalchemy", "alembic", "aiosqlite", "aio_pika"} & set(loaded) == set()
+
+
+SERVED = """
+import signal, sys
+from waifu_llm import app, config, paths
+
+def listening(url):
+    print(*sys.modules)
+    signal.raise_signal(signal.SIGINT)
+
+found = paths.find()
+app.run(config.resolve({"port": 0}, {}, found.config_file), found, listening)
+"""
+
+
 def test_a_second_module_does_not_take_the_store_of_the_first(start_at, tmp_path: Path) -> None:
     first = start_at("--store", "sqlite")
     status, said = refused(tmp_path / "home", "--store", "sqlite")
