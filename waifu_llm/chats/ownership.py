@@ -51,7 +51,7 @@ class Ownership:
         self._connection: AsyncConnection | None = None
         self._driver: Any = None
         self._sure_until = 0.0
-        self._one_at_a_time = asyncio.Lock()
+        self._asking: asyncio.Task[bool] | None = None
         self._is_anothers = False
         self._keeping: asyncio.Task[None] | None = None
 
@@ -62,7 +62,7 @@ class Ownership:
             Busy: When another one keeps it.
         """
         until = time.monotonic() + _START_SECONDS
-        while not await self._get():
+        while not await self._ask():
             if time.monotonic() > until:
                 raise Busy(
                     f"Another module works with the store {place(self._engine.url)}, and only one "
@@ -77,19 +77,18 @@ class Ownership:
         Raises:
             StoreAway: When another module has it.
         """
-        if self._is_sure():
-            return
-        async with self._one_at_a_time:
-            if not self._is_sure() and not await self._get():
-                raise StoreAway(
-                    "Another module works with the store now, or the connection that was lost has "
-                    "not let go of it yet: nothing is written until it is free again."
-                )
+        if not self._is_sure() and not await self._ask():
+            raise StoreAway(
+                "Another module works with the store now, or the connection that was lost has not "
+                "let go of it yet: nothing is written until it is free again."
+            )
 
     async def give_back(self) -> None:
-        if self._keeping:
-            self._keeping.cancel()
-            await asyncio.wait([self._keeping])
+        tasks = [each for each in (self._keeping, self._asking) if each]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         await self._leave()
         await self._engine.dispose()
 
@@ -104,8 +103,7 @@ class Ownership:
         while True:
             await asyncio.sleep(_ASKS_EVERY_SECONDS)
             try:
-                async with self._one_at_a_time:
-                    self._tell(await self._get())
+                self._tell(await self._ask())
             except Exception as error:  # who is about to write hears of it
                 log.info("the store cannot be asked whose it is: %s", type(error).__name__)
 
@@ -116,6 +114,13 @@ class Ownership:
         if is_ours and self._is_anothers:
             log.warning("the store is this module's again")
         self._is_anothers = not is_ours
+
+    async def _ask(self) -> bool:
+        """Who asks at the same time gets the same answer: each would wait as long for its own."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._get())
+            self._asking.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        return await asyncio.shield(self._asking)
 
     async def _get(self) -> bool:
         """Take it, or see that it is still held: a session may take the same lock many times."""
