@@ -56,3 +56,15 @@ class RedactingFilter(logging.Filter):
         if record.exc_text:
             record.exc_text = self._redactor.clean(record.exc_text)
         return True
+
+
+def set_up_logging(level: str, redactor: Redactor) -> None:
+    """What this process writes to stderr, without any secret."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(RedactingFilter(redactor))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    calm = max(logging.INFO, logging.getLogger().level)  # below, it shows every frame
+    logging.getLogger("websockets").setLevel(calm)
+    if logging.getLogger().level > logging.DEBUG:  # the door tells of each trouble, and once
+        logging.getLogger("aiormq").setLevel(logging.CRITICAL)

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, select, text
+from sqlalchemy import func, insert, select, text
 
 from waifu_llm.chats import address, migrating
-from waifu_llm.chats.database import StoreAway
+from waifu_llm.chats.database import StoreAway, StoreRefuses
 from waifu_llm.chats.opening import open_database
-from waifu_llm.chats.tables import chats, metadata, new_id
+from waifu_llm.chats.tables import chats, members, messages, metadata, new_id
 from waifu_llm.config import ConfigError
 from waifu_llm.errors import Busy, Unavailable, WaifuError
 
@@ -32,6 +32,19 @@ def upgrade():
     from alembic import op
     import sqlalchemy
     op.create_table("second", sqlalchemy.Column("number", sqlalchemy.Integer))
+"""
+CHATS_ANEW = """
+revision, down_revision = "0002", "0001"
+
+def upgrade():
+    from alembic import op
+    import sqlalchemy
+    with op.batch_alter_table("chats", recreate="always") as table:
+        table.alter_column("title", type_=sqlalchemy.Text())
+"""
+ORPHAN = """
+    op.execute("INSERT INTO chats VALUES (1, 'x', 'x', 0.0)")
+    op.execute("INSERT INTO members VALUES (1, 99)")
 """
 
 
@@ -130,6 +143,46 @@ async def test_a_copy_is_kept_before_a_file_is_migrated(
 
 def copies(store: str) -> list[Path]:
     return list(Path(store).parent.glob("store.db.0*"))
+
+
+@SQLITE
+async def test_a_table_that_is_made_anew_takes_nothing_along(
+    store, tmp_path, second_version, monkeypatch
+) -> None:
+    """SQLite changes a column by making the table anew: what refers to its rows has to stay."""
+    newer = migrating.FOLDER
+    monkeypatch.undo()
+    old = await open_database(store, tmp_path)
+    await old.write(lambda connection: connection.execute(chat("kept")))
+    said = {"role": "user", "content": "kept too", "created": 0.0}
+    told = insert(messages).values(id=new_id(), chat=1, **said)
+    await old.write(lambda connection: connection.execute(told))
+    await old.close()
+    (second_version / "versions" / "v0002_second.py").write_text(CHATS_ANEW)
+    monkeypatch.setattr(migrating, "FOLDER", newer)
+    database = await open_database(store, tmp_path)
+    count = select(func.count()).select_from(messages)
+    assert await database.read(lambda connection: connection.scalar(count)) == 1
+    on = text("PRAGMA foreign_keys")
+    assert await database.write(lambda connection: connection.scalar(on)) == 1
+    await database.close()
+
+
+@SQLITE
+async def test_a_migration_that_leaves_rows_without_theirs_is_undone(
+    store, tmp_path, second_version, monkeypatch
+) -> None:
+    newer = migrating.FOLDER
+    monkeypatch.undo()
+    await (await open_database(store, tmp_path)).close()
+    (second_version / "versions" / "v0002_second.py").write_text(SECOND + ORPHAN)
+    monkeypatch.setattr(migrating, "FOLDER", newer)
+    with pytest.raises(Unavailable, match="a row of `members` would refer to one of `users`"):
+        await open_database(store, tmp_path)
+    monkeypatch.undo()
+    database = await open_database(store, tmp_path)
+    assert await database.read(lambda connection: connection.scalar(select(members.c.chat))) is None
+    await database.close()
 
 
 async def test_a_migration_that_fails_changes_nothing(
@@ -232,11 +285,67 @@ async def test_a_second_program_is_told_who_keeps_it_out(store, tmp_path) -> Non
     await (await open_database(store, tmp_path)).close()
 
 
-@SQLITE
 async def test_who_only_looks_makes_nothing(store, tmp_path) -> None:
     with pytest.raises(Unavailable, match="There is no store"):
         await open_database(store, tmp_path, writes=False)
-    assert not Path(store).parent.exists()
+    if "://" not in store:
+        assert not Path(store).parent.exists()
+        return
+    import asyncpg
+
+    connection = await asyncpg.connect(store)
+    there = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+    assert await connection.fetchval(there) == 0
+    await connection.close()
+
+
+async def test_who_only_looks_brings_nothing_to_a_newer_schema(
+    store, tmp_path, second_version, monkeypatch
+) -> None:
+    newer = migrating.FOLDER
+    monkeypatch.undo()
+    await (await open_database(store, tmp_path)).close()
+    monkeypatch.setattr(migrating, "FOLDER", newer)
+    with pytest.raises(Unavailable, match=r"made by an older waifu-llm\. `waifu-llm serve` brings"):
+        await open_database(store, tmp_path, writes=False)
+    monkeypatch.undo()
+    await (await open_database(store, tmp_path, writes=False)).close()
+
+
+async def test_who_only_looks_cannot_write(database, store, tmp_path) -> None:
+    reader = await open_database(store, tmp_path, writes=False)
+    for begin in (reader.read, reader.write):
+        with pytest.raises(WaifuError, match=r"read-?only"):
+            await begin(lambda connection: connection.execute(chat("not written")))
+    await reader.close()
+    assert await titles(database) == []
+
+
+@SQLITE
+async def test_what_a_reader_kept_from_being_removed_is_removed_later(
+    database, store, monkeypatch
+) -> None:
+    await database.write(lambda connection: connection.execute(chat("a canary sings")))
+    reader = sqlite3.connect(store, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM chats").fetchall()
+    await database.write(lambda connection: connection.execute(chats.delete()))
+    await no_patience(database)
+    await database.scrub()
+    assert sings(store)
+    reader.execute("ROLLBACK")
+    reader.close()
+    await database.scrub_again()
+    assert not sings(store)
+
+
+async def no_patience(database) -> None:
+    """The writer would wait 5 s for the reader."""
+    await database.write(lambda connection: connection.execute(text("PRAGMA busy_timeout = 0")))
+
+
+def sings(store: str) -> bool:
+    return any(b"canary" in each.read_bytes() for each in Path(store).parent.glob("store.db*"))
 
 
 @SQLITE
@@ -361,6 +470,37 @@ async def test_a_server_that_restarts_is_waited_for(database, postgres) -> None:
     await asyncio.to_thread(postgres.start)
     await writing
     assert await titles(database) == ["before", "x"]
+
+
+@POSTGRES
+async def test_one_that_takes_too_long_is_ended_and_may_be_tried_later(database) -> None:
+    async def work(connection) -> None:
+        await connection.execute(text("SET LOCAL statement_timeout = '10ms'"))
+        await connection.execute(text("SELECT pg_sleep(60)"))
+
+    with pytest.raises(StoreAway, match="takes too long"):
+        await database.write(work)
+
+
+async def test_what_the_database_refuses_is_an_error_in_words(database, caplog) -> None:
+    nonsense = text("SELECT * FROM nowhere WHERE title = :title").bindparams(title="canary")
+    with pytest.raises(StoreRefuses, match=r"The database refuses: .*nowhere") as refused:
+        await database.read(lambda connection: connection.execute(nonsense))
+    assert "canary" not in f"{refused.value} {caplog.text}"
+
+
+@POSTGRES
+async def test_a_right_that_was_taken_away_may_come_back(store, tmp_path, postgres) -> None:
+    database = await open_database(store, tmp_path)
+
+    async def forbid(connection) -> None:
+        await connection.execute(text("CREATE ROLE nobody_in_particular"))
+        await connection.execute(text("SET ROLE nobody_in_particular"))
+        await connection.execute(chat("x"))
+
+    with pytest.raises(StoreAway, match="permission denied"):
+        await database.write(forbid)
+    await database.close()
 
 
 # Where it is

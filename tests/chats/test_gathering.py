@@ -9,6 +9,7 @@ import pytest
 from support import LIMIT
 
 from waifu_llm.chats.gathering import Gathering
+from waifu_llm.errors import Unavailable
 
 
 class Writer:
@@ -70,3 +71,23 @@ async def test_who_leaves_is_written_all_the_same(writer: Writer) -> None:
     writer.open.set()
     await gathering.put(3)
     assert sorted(number for some in writer.written for number in some) == [1, 3]
+
+
+async def test_while_it_cannot_be_reached_all_hear_so_after_one_try() -> None:
+    """To wait for it once more for each would take as many times as long."""
+    tries = 0
+
+    async def away(_: Sequence[int]) -> None:
+        nonlocal tries
+        tries += 1
+        await asyncio.sleep(0)
+        raise Unavailable("It is away.")
+
+    gathering = Gathering(away)
+    putting = [asyncio.create_task(gathering.put(number)) for number in range(500)]
+    outcomes = await asyncio.gather(*putting, return_exceptions=True)
+    assert {type(each) for each in outcomes} == {Unavailable}
+    assert tries == 1
+    with pytest.raises(Unavailable):
+        await gathering.put(501)
+    assert tries == 2

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from waifu_llm.chats.order import TYPES
 from waifu_llm.credentials import origin
@@ -135,6 +136,18 @@ async def test_a_chat_is_created_with_names_as_first_specified_and_with_ids(do) 
     assert len(right(await do("CHAT_LIST"))["chats"]) == 2
 
 
+async def test_who_asks_for_a_chat_is_in_it(do) -> None:
+    await user(do, "john")
+    await user(do, "jane")
+    own = right(await do("CHAT_CREATE", title="Own", username="jane"))["chat"]
+    assert [each["username"] for each in own["users"]] == ["jane"]
+    both = await do("CHAT_CREATE", title="Both", user_id=2, usernames=["john", "jane"])
+    assert [each["username"] for each in right(both)["chat"]["users"]] == ["john", "jane"]
+    theirs = await do("CHAT_CREATE", title="Theirs", user_id=2, usernames=["john"])
+    assert [each["username"] for each in right(theirs)["chat"]["users"]] == ["john", "jane"]
+    assert len(right(await do("CHAT_LIST_BY_USER", username="jane"))["chats"]) == 3
+
+
 async def test_a_chat_is_changed_listed_and_deleted(do) -> None:
     await user(do, "john")
     await user(do, "jane")
@@ -253,8 +266,8 @@ async def test_no_key_is_in_the_database(do, database, store) -> None:
     assert "canary" not in await everything(database)
 
 
-async def everything(database) -> str:
-    """All rows of all tables."""
+async def everything(database, *names: str) -> str:
+    """All rows of these tables, or of all."""
     from sqlalchemy import select
 
     from waifu_llm.chats.tables import metadata
@@ -263,6 +276,7 @@ async def everything(database) -> str:
         rows = [
             str(row)
             for table in metadata.sorted_tables
+            if table.name in (names or metadata.tables)
             for row in await connection.execute(select(table))
         ]
         return "\n".join(rows)
@@ -405,6 +419,50 @@ async def test_a_deleted_user_leaves_nothing_behind(do, talk, database, instruct
     assert (await do("USER_UPDATE", known_as="d", username="john_doe", profile="canary"))[
         "data"
     ] == {}
+
+
+async def test_what_was_looked_up_is_not_kept(do, talk, database) -> None:
+    """Nobody could say later whose it was: a list tells of everybody."""
+    await do("USER_INSTRUCTION_RECORDING_ENABLE", username="john_doe")
+    named = {"chat_id": talk["chat_id"], "username": "john_doe"}
+    await do("LLM_RESPONSE_GENERATE", llm_id=1, user_input="canary", **named)
+    load = {"known_as": "looked", **named}
+    for _ in range(2):
+        assert "canary" in str(right(await do("CHAT_LOAD", **load)))
+    right(await do("USER_INSTRUCTION_RECORDS_LIST", known_as="listed", username="john_doe"))
+    await do("CHAT_DELETE", chat_id=talk["chat_id"])
+    assert "canary" not in await everything(database, "messages", "answers")
+    records = right(await do("USER_INSTRUCTION_RECORDS_LIST", username="john_doe"))["records"]
+    assert [each["type"] for each in records].count("CHAT_LOAD") == 1
+
+
+async def test_who_left_a_chat_is_deleted_from_answers_about_it(do, talk, database) -> None:
+    await user(do, "jane")
+    both = {"title": "Both", "usernames": ["john_doe", "jane"]}
+    made = await do("CHAT_CREATE", known_as="made", **both)
+    chat_id = right(made)["chat"]["chat_id"]
+    await do("CHAT_UPDATE", known_as="changed", chat_id=chat_id, title="Still both")
+    left = {"chat_id": chat_id, "usernames": ["john_doe"]}
+    alone = await do("CHAT_UPDATE", known_as="left", **left)
+    await do("USER_DELETE", username="jane")
+    assert "jane" not in await everything(database, "answers")
+    assert (await do("CHAT_CREATE", known_as="made", **both))["data"] is None
+    assert await do("CHAT_UPDATE", known_as="left", **left) == alone
+
+
+async def test_a_user_is_found_in_answers_by_an_index(do, talk, database) -> None:
+    """To look through all that is kept of a day would hold up every other writer."""
+    asked: list[str] = []
+
+    def note(_: object, __: object, statement: str, *rest: object) -> None:
+        asked.append(statement)
+
+    engine = database._kind.writer.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    await do("USER_DELETE", username="john_doe")
+    event.remove(engine, "before_cursor_execute", note)
+    assert asked
+    assert not [each for each in asked if "LIKE" in each]
 
 
 async def test_a_deleted_chat_takes_all_that_was_said_with_it(do, talk, database) -> None:

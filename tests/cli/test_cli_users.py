@@ -104,6 +104,16 @@ def test_all_that_is_a_users_is_exported(kept: Run) -> None:
     assert (record["record_id"], record["instruction"]) == ("Record1", "USER_GET")
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("arguments", [["export", "jane"], ["show", "jane", "--json"]])
+def test_what_programs_read_is_utf_8_whatever_the_terminal_is(
+    kept: Run, tmp_path: Path, arguments: list[str]
+) -> None:
+    """As on a Windows whose language has no kana: nothing is replaced, and nothing fails."""
+    environ = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "cp1252"}
+    assert "かな" in kept("users", *arguments, **environ).stdout
+
+
 def test_a_user_is_deleted_with_all_that_is_the_users(kept: Run) -> None:
     asked = kept("users", "delete", "john", stdin="n\n")
     assert (asked.returncode, "Delete `john`" in asked.stdout) == (1, True)
@@ -138,6 +148,26 @@ def test_a_chat_is_exported_and_deleted(kept: Run) -> None:
     assert kept("chats", "delete", "Chat2", "--yes").returncode == 0
     assert "no chat `2`" in kept("chats", "show", "2").stderr
     assert kept("chats", "delete", "2", "--yes").returncode == 1
+
+
+@pytest.mark.parametrize("store", ["postgres"], indirect=True)
+def test_a_database_is_read_and_written_while_a_module_runs(
+    kept: Run, store: str, start_module: Callable[..., Any], tmp_path: Path
+) -> None:
+    module = start_module("--store", store, WAIFU_LLM_HOME=str(tmp_path))
+    assert "john" in kept("users", "list").stdout
+    assert kept("users", "delete", "john", "--yes").returncode == 0
+    assert "jane" in kept("users", "list").stdout
+    module.kill()
+
+
+def test_a_database_without_a_store_is_left_as_it_is(
+    waifu_llm: Run, postgres: Any, tmp_path: Path
+) -> None:
+    empty = postgres.database(f"cli{next(_numbers)}")
+    ended = waifu_llm("users", "list", "--store", empty, WAIFU_LLM_HOME=str(tmp_path))
+    assert (ended.returncode, "There is no store in the database `cli" in ended.stderr) == (1, True)
+    assert "There is no store" in waifu_llm("users", "list", "--store", empty).stderr
 
 
 def test_without_a_store_it_is_said(waifu_llm: Run, tmp_path: Path) -> None:

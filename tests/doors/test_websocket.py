@@ -619,6 +619,7 @@ class TestClose:
         jobs = Jobs(engine, engine.config, Shelf(shop.home))
         door = WebSocketDoor(engine, jobs, engine.config, "token", lambda: None)
         url = f"ws://127.0.0.1:{await door.open()}"
+        await door.let_in()
         async with connect(url, max_queue=1, max_size=None, ping_interval=None) as client:
             wire = Wire(client)
             await wire.send({"type": "hello"})

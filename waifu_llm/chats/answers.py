@@ -9,8 +9,8 @@ import msgspec
 from sqlalchemy import ColumnElement, delete, insert, or_, select, update
 
 from waifu_llm.chats.outcomes import Answer, success
-from waifu_llm.chats.tables import answers
-from waifu_llm.chats.transaction import AnyRow, Transaction
+from waifu_llm.chats.tables import answers, told_of
+from waifu_llm.chats.transaction import Transaction
 
 _GONE = success("This was done. What it told of is deleted since.")
 
@@ -32,15 +32,24 @@ async def keep(transaction: Transaction, key: str, answer: Answer, seconds: floa
         "forget_at": time.time() + seconds,
     }
     await transaction.run(insert(answers).values(values))
+    others = [{"answer": key, "user": number} for number in transaction.told_of]
+    await transaction.insert_all(told_of, others)
+
+
+def without_what_it_told(answer: Answer) -> Answer:
+    """Of what is looked up anew each time: only that it was, and how it went."""
+    return {"status": answer["status"], "message": "This was looked up.", "data": {}}
 
 
 async def forget_old(transaction: Transaction) -> None:
     await transaction.run(delete(answers).where(answers.c.forget_at < time.time()))
 
 
-async def forget_user(transaction: Transaction, user: AnyRow) -> None:
+async def forget_user(transaction: Transaction, user: int) -> None:
     """That it was done is still known; what it told is not, of chats with others either."""
-    await _empty(transaction, or_(answers.c.user == user.number, answers.c.body.contains(user.id)))
+    listed = select(told_of.c.answer).where(told_of.c.user == user)
+    await _empty(transaction, or_(answers.c.user == user, answers.c.key.in_(listed)))
+    await transaction.run(delete(told_of).where(told_of.c.user == user))
 
 
 async def forget_chats(transaction: Transaction, chats: Sequence[int]) -> None:

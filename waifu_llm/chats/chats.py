@@ -28,7 +28,7 @@ from waifu_llm.errors import InvalidMessage
 
 
 class ChatCreate(NamesUser, kw_only=True):
-    """Who is in it is said by ids, by names, or both."""
+    """Who is in it is said by ids, by names, or both; a user who asks is in it, too."""
 
     title: Title
     user_ids: References | None = None
@@ -123,12 +123,20 @@ def shape(chat: AnyRow, who: Sequence[AnyRow]) -> dict[str, Any]:
 
 
 async def create(data: ChatCreate, transaction: Transaction, _: Engine) -> Outcome:
-    await people.find_if_named(transaction, data)
-    who = await people.find_all(transaction, data.user_ids, data.usernames)
+    asking = await people.find_if_named(transaction, data)
+    who = list(await people.find_all(transaction, data.user_ids, data.usernames))
+    if asking and asking.number not in {each.number for each in who}:
+        who = sorted([*who, asking], key=lambda each: each.number)
     chat = await transaction.insert(chats, title=data.title, created=time.time())
     await _let_in(transaction, chat, who)
-    transaction.chat = chat.number
+    _noted(transaction, chat, who)
     return f"Chat `{chat.title}` is created.", {"chat": shape(chat, who)}
+
+
+def _noted(transaction: Transaction, chat: AnyRow, who: Sequence[AnyRow]) -> None:
+    """The answer tells of all of them."""
+    transaction.chat = chat.number
+    transaction.told_of |= {each.number for each in who}
 
 
 async def _let_in(transaction: Transaction, chat: AnyRow, who: Sequence[AnyRow]) -> None:
@@ -147,6 +155,7 @@ async def change(data: ChatUpdate, transaction: Transaction, _: Engine) -> Outco
         await _let_in(transaction, chat, who)
     row = await find_for(transaction, chat.id, None)
     there = await who_is_in(transaction, [row])
+    _noted(transaction, row, there[row.number])
     return f"Chat `{row.title}` is changed.", {"chat": shape(row, there[row.number])}
 
 

@@ -16,7 +16,7 @@ from typing import Literal, Protocol, TypeVar
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from waifu_llm.errors import Busy, Unavailable
+from waifu_llm.errors import Busy, Unavailable, Unexpected
 from waifu_llm.tasks import Tasks
 
 CONFLICTS = 5
@@ -25,12 +25,26 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection], Awaitable[T]]
-Trouble = Literal["conflict", "lost", "full"]
+Trouble = Literal["conflict", "lost", "slow", "full"]
+_AWAY = {
+    "lost": "The database does not answer. Try again later.",
+    "slow": "The database takes too long. Try again later.",
+    "full": "The store cannot be used: {}.",
+}
 log = logging.getLogger("waifu_llm.chats")
 
 
 class StoreAway(Unavailable):
-    """The database cannot be used now: nothing was done, and the same may go well later."""
+    """The database cannot be used now: nothing was done, and the same may go well later.
+
+    `why` is for the log: what the driver says of hosts and files is nothing for clients.
+    """
+
+    why = ""
+
+
+class StoreRefuses(Unexpected):
+    """The database cannot do what it was asked, and another time it could not either."""
 
 
 class Kind(Protocol):
@@ -50,11 +64,19 @@ class Kind(Protocol):
 
     async def close(self) -> None: ...
 
+    async def before_writing(self) -> None:
+        """See that the store is still this program's.
+
+        Raises:
+            StoreAway: When another one has it now.
+        """
+
     def trouble(self, error: Exception) -> Trouble | None:
         """What went wrong, where another try may do; None for a fault."""
 
-    async def scrub(self) -> None:
-        """Something was deleted: leave no copy of it, where that can be helped."""
+    async def scrub(self) -> bool:
+        """Something was deleted: leave no copy of it, where that can be helped. Whether none is
+        left; else it can be tried again."""
 
 
 class Database:
@@ -64,6 +86,7 @@ class Database:
         self._kind = kind
         self._tasks = Tasks()
         self._closed = False
+        self._has_remains = True  # somebody who was killed may have left some
         # Places are given in the order that they were asked for: a pool alone would keep some out.
         self._writing = asyncio.Semaphore(kind.writes_at_once)
         self._reading = asyncio.Semaphore(kind.reads_at_once)
@@ -104,6 +127,7 @@ class Database:
         Raises:
             Busy: When others change the same over and over.
             StoreAway: When the database cannot be used.
+            StoreRefuses: When it was asked for what it cannot do.
         """
         return await self._ended(self._kind.writer, self._writing, work, commits=True)
 
@@ -113,9 +137,14 @@ class Database:
 
     async def scrub(self) -> None:
         """Let nothing lie about of what was deleted, where that can be helped."""
+        self._has_remains = True
+        await self.scrub_again()
+
+    async def scrub_again(self) -> None:
+        """What could not be removed before, because somebody was reading it."""
         async with self._writing:
-            if not self._closed:
-                await self._kind.scrub()
+            if self._has_remains and not self._closed:
+                self._has_remains = not await self._kind.scrub()
 
     async def _ended(
         self, engine: AsyncEngine, places: asyncio.Semaphore, work: Work[T], *, commits: bool
@@ -124,13 +153,27 @@ class Database:
             raise StoreAway("The module is shutting down.")
 
         async def once() -> T:
-            async with places, engine.connect() as connection, connection.begin() as transaction:
-                done = await work(connection)
-                if not commits:
-                    await transaction.rollback()
-                return done
+            async with places:
+                if commits:
+                    await self._kind.before_writing()
+                async with engine.connect() as connection, connection.begin() as transaction:
+                    done = await work(connection)
+                    if not commits:
+                        await transaction.rollback()
+                    return done
 
-        return await asyncio.shield(self._tasks.start(_tried(once, self._kind)))
+        return await asyncio.shield(self._tasks.start(self._told(once)))
+
+    async def _told(self, once: Callable[[], Awaitable[T]]) -> T:
+        """What goes wrong, in words of our own."""
+        try:
+            return await _tried(once, self._kind)
+        except StoreAway as away:
+            log.error("%s", f"{away.message} {away.why}".strip())
+            raise
+        except DBAPIError as error:
+            log.error("the database refuses: %s", _plainly(error))
+            raise StoreRefuses(f"The database refuses: {_plainly(error)}.") from None
 
 
 async def _tried(once: Callable[[], Awaitable[T]], kind: Kind) -> T:
@@ -154,17 +197,17 @@ def _given_up(
 ) -> Exception | None:
     if trouble is None:
         return error
-    if trouble == "full":
-        log.error("the store cannot be written: %s", _plainly(error))
-        return StoreAway(f"The store cannot be written: {_plainly(error)}.")
-    if trouble == "conflict" and conflicts > CONFLICTS:
-        return Busy("Others change the same at this moment. Try again.", retry_after_ms=1000)
-    if seconds > LOST_SECONDS:
-        log.error("the database does not answer: %s", _plainly(error))
-        return StoreAway("The database does not answer. Try again later.")
-    return None
+    if trouble == "conflict":
+        too_many = Busy("Others change the same at this moment. Try again.", retry_after_ms=1000)
+        return too_many if conflicts > CONFLICTS else None
+    if trouble == "lost" and seconds <= LOST_SECONDS:
+        return None
+    away = StoreAway(_AWAY[trouble].format(_plainly(error)))
+    away.why = "" if trouble == "full" else f"({_plainly(error)})"
+    return away
 
 
 def _plainly(error: Exception) -> str:
-    """What the driver says, without the statement."""
-    return str(getattr(error, "orig", None) or error).strip().rstrip(".")
+    """What the driver says, without the statement and without the values, which are people's."""
+    said = str(getattr(error, "orig", None) or error) or type(error).__name__
+    return said.partition("\n")[0].strip().rstrip(".")

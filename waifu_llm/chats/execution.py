@@ -66,7 +66,8 @@ class Execution:
     # What changes nothing
 
     async def look(self, order: Order) -> Answer:
-        """It may be done again; but whether a user has it recorded is told by nothing else."""
+        """It may be done again; but whether a user has it recorded is told by nothing else. What it
+        found is nobody's to keep: it may be of users and chats that are deleted later."""
         named: Named = {}
 
         async def work(transaction: Transaction) -> Outcome:
@@ -80,7 +81,8 @@ class Execution:
         except WaifuError as error:
             answer = failure(error)
         if any(named.values()):
-            await self._finish_alone(order, named, answer, keep=True)
+            kept = answers.without_what_it_told(answer)
+            await self._finish_alone(order, named, kept, keep=True)
         return answer
 
     # What is done in one transaction

@@ -1,9 +1,13 @@
-"""All that is kept of a user, or of a chat: a row a line, read in parts of some size."""
+"""All that is kept of a user, or of a chat: a row a line, read in parts of some size.
+
+`SUBJECTS` has, for each of the two, how one is found, how all are, and what is kept of one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, or_, select
 
@@ -19,7 +23,7 @@ _ROWS = 500
 Line = dict[str, Any]
 
 
-async def of_user(database: Database, user: AnyRow) -> AsyncIterator[Line]:
+async def of_user(database: Database, user: AnyRow) -> AsyncGenerator[Line]:
     """The user, the records, the chats, and what the user wrote with what was answered to it."""
     yield {"type": "user", **people.shape(user)}
     async for row in _rows(
@@ -39,7 +43,7 @@ async def of_user(database: Database, user: AnyRow) -> AsyncIterator[Line]:
         yield line
 
 
-async def of_chat(database: Database, chat: AnyRow) -> AsyncIterator[Line]:
+async def of_chat(database: Database, chat: AnyRow) -> AsyncGenerator[Line]:
     """The chat, and what was said in it."""
     yield await chat_line(database, chat)
     async for line in _messages(database, messages.c.chat == chat.number):
@@ -56,6 +60,45 @@ async def all_chats(database: Database) -> AsyncIterator[AnyRow]:
         yield row
 
 
+async def find_user(database: Database, word: str) -> AnyRow:
+    """
+    Raises:
+        InvalidMessage: When there is none such.
+    """
+    return await database.read(
+        lambda connection: people.find_by_word(Transaction(connection), word)
+    )
+
+
+async def find_chat(database: Database, word: str) -> AnyRow:
+    """
+    Raises:
+        InvalidMessage: When there is none such.
+    """
+    find = rooms.find_for
+    return await database.read(lambda connection: find(Transaction(connection), word, None))
+
+
+class Subject(NamedTuple):
+    """What is asked for: a user, or a chat."""
+
+    find: Callable[[Database, str], Awaitable[AnyRow]]
+    all: Callable[[Database], AsyncIterator[AnyRow]]
+    lines: Callable[[Database, AnyRow], AsyncGenerator[Line]]
+    """What it is itself comes first."""
+
+    async def head(self, database: Database, row: AnyRow) -> Line:
+        """That alone."""
+        async with aclosing(self.lines(database, row)) as lines:
+            return await anext(lines)
+
+
+SUBJECTS = {
+    "user": Subject(find_user, all_users, of_user),
+    "chat": Subject(find_chat, all_chats, of_chat),
+}
+
+
 async def chat_line(database: Database, chat: AnyRow) -> Line:
     async def find(transaction: Transaction) -> dict[int, list[AnyRow]]:
         return await rooms.who_is_in(transaction, [chat])
@@ -64,7 +107,7 @@ async def chat_line(database: Database, chat: AnyRow) -> Line:
     return {"type": "chat", **rooms.shape(chat, who[chat.number])}
 
 
-async def _messages(database: Database, wanted: ColumnElement[bool]) -> AsyncIterator[Line]:
+async def _messages(database: Database, wanted: ColumnElement[bool]) -> AsyncGenerator[Line]:
     chat_ids: dict[int, str] = {}
     async for row in _rows(database, rooms.with_names().where(wanted), messages.c.number):
         if row.chat not in chat_ids:

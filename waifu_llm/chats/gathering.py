@@ -9,9 +9,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from waifu_llm.errors import Unavailable
 from waifu_llm.tasks import Tasks
 
 T = TypeVar("T")
+_Put = tuple[T, asyncio.Future[None]]
 _MOST = 200
 
 
@@ -20,7 +22,7 @@ class Gathering(Generic[T]):
 
     def __init__(self, write: Callable[[Sequence[T]], Awaitable[None]]) -> None:
         self._write = write
-        self._waiting: list[tuple[T, asyncio.Future[None]]] = []
+        self._waiting: list[_Put[T]] = []
         self._tasks = Tasks()
         self._writing: asyncio.Task[None] | None = None
 
@@ -41,17 +43,30 @@ class Gathering(Generic[T]):
             some, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
             await self._write_some(some)
 
-    async def _write_some(self, some: list[tuple[T, asyncio.Future[None]]]) -> None:
-        """One that cannot be written keeps no other from it."""
+    async def _write_some(self, some: list[_Put[T]]) -> None:
+        """One that cannot be written keeps no other from it. But what cannot be reached cannot be
+        for all of them, and they have waited for that together."""
         try:
             await self._write([change for change, _ in some])
+        except Unavailable as error:
+            all_that_wait, self._waiting = [*some, *self._waiting], []
+            for _, written in all_that_wait:
+                _tell(written, error)
         except Exception as error:
             if len(some) > 1:
                 for each in some:
                     await self._write_some([each])
-            elif not some[0][1].done():
-                some[0][1].set_exception(error)
+            else:
+                _tell(some[0][1], error)
         else:
             for _, written in some:
-                if not written.done():  # else its owner has left
-                    written.set_result(None)
+                _tell(written)
+
+
+def _tell(written: asyncio.Future[None], error: Exception | None = None) -> None:
+    if written.done():  # its owner has left
+        return
+    if error:
+        written.set_exception(error)
+    else:
+        written.set_result(None)

@@ -50,6 +50,22 @@ def refuse_newer(version: str | None) -> None:
         )
 
 
+def refuse_unknown(version: str | None, place: str) -> None:
+    """For who only reads: nothing is made, and nothing is brought to another version.
+
+    Raises:
+        Unavailable: When there is no store yet, or it is not as this program knows it.
+    """
+    if version is None:
+        raise Unavailable(f"There is no store {place} yet.")
+    refuse_newer(version)
+    if version != newest():
+        raise WrongStore(
+            f"The store {place} was made by an older waifu-llm. `waifu-llm serve` brings it to "
+            "what this one knows."
+        )
+
+
 def upgrade(connection: Connection) -> None:
     """All migrations that are due, in the transaction that is open.
 

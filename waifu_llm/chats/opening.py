@@ -16,19 +16,22 @@ from waifu_llm.config import Config
 from waifu_llm.engine import Engine
 from waifu_llm.errors import WaifuError
 
-_SWEEP_SECONDS = 600.0
+_SWEEP_SECONDS = 60.0
 log = logging.getLogger("waifu_llm.chats")
 
 
-async def open_database(store: str, home: Path, *, writes: bool = True) -> Database:
-    """
+async def open_database(
+    store: str, home: Path, *, writes: bool = True, owns: bool = False
+) -> Database:
+    """A module `owns` its store: one at a time does. A file has one writer anyway.
+
     Raises:
         WaifuError: When there is no such store, it is in use, or of a newer program.
     """
     place = address.read(store, home)
     if isinstance(place, Path):
         return await Database.open(SQLite(place, writes=writes))
-    return await Database.open(PostgreSQL(place))
+    return await Database.open(PostgreSQL(place, writes=writes, owns=owns))
 
 
 class Chats:
@@ -43,7 +46,7 @@ class Chats:
 
     @classmethod
     async def open(cls, config: Config, home: Path, engine: Engine) -> Chats:
-        database = await open_database(config.store, home)
+        database = await open_database(config.store, home, owns=True)
         try:
             await providers.drop_left_over(database, engine)
         except WaifuError as error:  # the next time, then
@@ -57,9 +60,13 @@ class Chats:
         await self._database.close()
 
     async def _sweep(self) -> None:
+        """For ever: what goes wrong now may go well the next time."""
         while True:
             try:
                 await self.instructions.forget_old()
-            except WaifuError as error:  # the next time, then
-                log.warning("old answers are not forgotten yet: %s", error)
+                await self._database.scrub_again()
+            except WaifuError as error:
+                log.warning("what is old is not removed yet: %s", error)
+            except Exception as exc:
+                log.error("a fault of the module", exc_info=exc)
             await asyncio.sleep(_SWEEP_SECONDS)

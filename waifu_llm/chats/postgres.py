@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from sqlalchemy import URL, text
+from sqlalchemy import URL, NullPool, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from waifu_llm.chats import migrating
+from waifu_llm.chats import migrating, ownership
 from waifu_llm.chats.database import Trouble
+from waifu_llm.chats.ownership import Ownership
 from waifu_llm.config import ConfigError
 from waifu_llm.extras import needed
 
@@ -18,37 +20,56 @@ _READING = 6
 _CONNECT_SECONDS = 10.0
 _COMMAND_SECONDS = 60.0
 _LOCK = 7_562_001
-"""Any number; who migrates holds the advisory lock of it."""
+"""Any number, but for the one of the module that owns the store; held by who migrates."""
 _SERVER_SETTINGS = {
     "statement_timeout": "30s",
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "60s",
 }
-_CONFLICTS = ("40001", "40P01", "55P03")
-"""Serialization, deadlock, a lock that is not let go."""
-_DOWN = ("08", "57P01", "57P02", "57P03", "53300")
-"""Connection lost, the server ends, was killed, begins, has too many clients."""
-_FULL = ("53100", "53200", "25006")
-"""No disk, no memory, read-only."""
+_READ_ONLY = {"default_transaction_read_only": "on"}
+_POOL = {"pool_size": _CONNECTIONS, "max_overflow": 0, "pool_pre_ping": True}
+_ALONE = {"poolclass": NullPool, "isolation_level": "AUTOCOMMIT"}
+_TROUBLES: dict[Trouble, tuple[str, ...]] = {
+    # Serialization, deadlock, a lock that is not let go.
+    "conflict": ("40001", "40P01", "55P03"),
+    # The connection is gone, the server ends, begins, or has too many clients, it waited too long.
+    "lost": ("08", "40003", "57P", "53300", "25P03", "25P04"),
+    # It was ended by its time limit, or by an operator.
+    "slow": ("57014",),
+    # No disk, no memory, read-only, broken; no such database any more, no right to it.
+    "full": ("53", "58", "25006", "XX001", "XX002", "28", "3D", "42501"),
+}
+"""What a state begins with. The first that fits holds."""
 
 
 class PostgreSQL:
-    """One database."""
+    """One database. A module `owns` it; with `writes` off it is only looked at."""
 
     doubts_commits = True
     writes_at_once = _CONNECTIONS - _READING
     reads_at_once = _READING
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, writes: bool = True, owns: bool = False) -> None:
         self.name = f"{url.host}:{url.port}/{url.database}"
         self._url = url
-        self.writer = self.reader = _engine(url, _SERVER_SETTINGS, _COMMAND_SECONDS)
+        self._writes = writes
+        settings = _SERVER_SETTINGS if writes else {**_SERVER_SETTINGS, **_READ_ONLY}
+        self.writer = self.reader = _engine(url, settings, _COMMAND_SECONDS, **_POOL)
+        self._ownership: Ownership | None = None
+        if owns:
+            self._ownership = Ownership(_engine(url, ownership.SERVER_SETTINGS, None, **_ALONE))
 
     async def open(self) -> None:
         try:
-            await self._migrate()
+            if self._ownership:
+                await self._ownership.take()
+            await (self._migrate() if self._writes else self._see_that_it_is_known())
         except TypeError as wrong:  # the driver was given an option that it does not have
             raise ConfigError(f"`store` has an option that cannot be: {wrong}.") from None
+
+    async def before_writing(self) -> None:
+        if self._ownership:
+            await self._ownership.be_sure()
 
     async def _migrate(self) -> None:
         """By a connection that has all the time that it needs."""
@@ -64,25 +85,36 @@ class PostgreSQL:
         finally:
             await patient.dispose()
 
+    async def _see_that_it_is_known(self) -> None:
+        async with self.reader.connect() as connection:
+            version = await migrating.version_of(connection)
+        migrating.refuse_unknown(version, f"in the database {ownership.place(self._url)}")
+
     async def close(self) -> None:
         await self.writer.dispose()
+        if self._ownership:
+            await self._ownership.give_back()
 
     def trouble(self, error: Exception) -> Trouble | None:
         """One that breaks a constraint was overtaken: looked at again, it is refused in words."""
-        state = next(_states(error), "")
-        if isinstance(error, IntegrityError) or state in _CONFLICTS:
+        if isinstance(error, IntegrityError):
             return "conflict"
-        if state in _FULL:
-            return "full"
+        state = next(_states(error), "")
+        for trouble, states in _TROUBLES.items():
+            if state.startswith(states):
+                return trouble
         cut_off = isinstance(error, DBAPIError) and error.connection_invalidated
-        lost = isinstance(error, OSError | TimeoutError) or cut_off or state.startswith(_DOWN)
+        lost = isinstance(error, OSError | TimeoutError) or cut_off
         return "lost" if lost or _is_closed(error) else None
 
-    async def scrub(self) -> None:
+    async def scrub(self) -> bool:
         """The server vacuums when it sees fit."""
+        return True
 
 
-def _engine(url: URL, settings: dict[str, str], seconds: float | None) -> AsyncEngine:
+def _engine(
+    url: URL, settings: Mapping[str, str], seconds: float | None, **options: Any
+) -> AsyncEngine:
     """
     Raises:
         ConfigError: When the driver is not installed.
@@ -92,11 +124,9 @@ def _engine(url: URL, settings: dict[str, str], seconds: float | None) -> AsyncE
     with needed("postgres", "A store in PostgreSQL"):
         return create_async_engine(
             url,
-            pool_size=_CONNECTIONS,
-            max_overflow=0,
-            pool_pre_ping=True,
             hide_parameters=True,  # they are what people wrote to each other
             connect_args={**times, "server_settings": named},
+            **options,
         )
 
 

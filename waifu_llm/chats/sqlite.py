@@ -13,20 +13,21 @@ import asyncio
 import os
 import sqlite3
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import filelock
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from waifu_llm import system
 from waifu_llm.chats import migrating, sqlite_driver
 from waifu_llm.chats.database import Trouble
-from waifu_llm.errors import Busy, Unavailable
+from waifu_llm.errors import Busy
 
 _BUSY_SECONDS = 5.0
 _READERS = 4
@@ -38,8 +39,9 @@ _PRAGMAS = [
     "synchronous = FULL",  # what was acknowledged outlives the power too
     "secure_delete = ON",  # what is deleted is overwritten
 ]
-_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 _FULL = (
+    *(sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH),
     *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY),
     *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB),
 )
@@ -58,8 +60,9 @@ class SQLite:
         self._writes = writes
         # Per thread, it would be let go by another than took it, and so never.
         self._lock = filelock.FileLock(f"{file}.lock", mode=0o600, thread_local=False)
-        self.writer = _engine(file, "BEGIN IMMEDIATE", ["journal_mode = WAL"], 1)
-        self.reader = _engine(file, "BEGIN", ["query_only = ON"], _READERS)
+        self.reader = self.writer = _engine(file, "BEGIN", ["query_only = ON"], _READERS)
+        if writes:
+            self.writer = _engine(file, "BEGIN IMMEDIATE", ["journal_mode = WAL"], 1)
 
     async def open(self) -> None:
         if not self._writes:
@@ -82,9 +85,13 @@ class SQLite:
             return "lost"
         return "full" if code in _FULL else None
 
-    async def scrub(self) -> None:
-        """The log still has the pages as they were."""
-        await self._outside_transactions("PRAGMA wal_checkpoint(TRUNCATE)")
+    async def before_writing(self) -> None:
+        """The lock of a file is not lost while this process lives."""
+
+    async def scrub(self) -> bool:
+        """The log still has the pages as they were. It cannot be emptied while somebody reads."""
+        ((is_busy, *_),) = await self._outside_transactions("PRAGMA wal_checkpoint(TRUNCATE)")
+        return not is_busy
 
     async def _take_lock(self) -> None:
         """A module that is about to end is waited for a little.
@@ -118,8 +125,14 @@ class SQLite:
             return
         if version is not None:
             await self._copy(version)
-        async with self.writer.begin() as writing:
-            await writing.run_sync(migrating.upgrade)
+        # A table that is made anew is dropped on the way, and would take along what refers to it.
+        await self._outside_transactions("PRAGMA foreign_keys = OFF")
+        try:
+            async with self.writer.begin() as writing:
+                await writing.run_sync(migrating.upgrade)
+                await _see_that_all_refers(writing)
+        finally:
+            await self._outside_transactions("PRAGMA foreign_keys = ON")
 
     async def _copy(self, version: str) -> None:
         """As it was before, beside it."""
@@ -132,23 +145,32 @@ class SQLite:
         await self._outside_transactions("VACUUM INTO ?", str(draft))
         system.replace(draft, copy)
 
-    async def _outside_transactions(self, statement: str, *values: str) -> None:
+    async def _outside_transactions(self, statement: str, *values: str) -> Sequence[Any]:
         """By the driver itself: what goes through SQLAlchemy is in one."""
         async with self.writer.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
-            await driver.run(statement, values, many=False)
+            rows: Sequence[Any] = (await driver.run(statement, values, many=False)).rows
+            return rows
 
     async def _see_that_it_is_known(self) -> None:
-        if not self._file.is_file():
-            raise Unavailable(f"There is no store {self._file} yet.")
-        async with self.reader.connect() as connection:
-            version = await migrating.version_of(connection)
-        migrating.refuse_newer(version)
-        if version != migrating.newest():
-            raise migrating.WrongStore(
-                f"The store {self._file} was made by an older waifu-llm. `waifu-llm serve` brings "
-                "it to what this one knows."
-            )
+        version = None
+        if self._file.is_file():
+            async with self.reader.connect() as connection:
+                version = await migrating.version_of(connection)
+        migrating.refuse_unknown(version, str(self._file))
+
+
+async def _see_that_all_refers(connection: AsyncConnection) -> None:
+    """
+    Raises:
+        WrongStore: When a row refers to none, and so the migration is not to be kept.
+    """
+    broken = (await connection.execute(text("PRAGMA foreign_key_check"))).first()
+    if broken:
+        raise migrating.WrongStore(
+            f"The store was not brought to what this waifu-llm knows: a row of `{broken[0]}` would "
+            f"refer to one of `{broken[2]}` that is not there. It is left as it was."
+        )
 
 
 def _engine(file: Path, begin: str, pragmas: list[str], connections: int) -> AsyncEngine:

@@ -129,6 +129,14 @@ answers = Table(
 )
 """What an instruction came to, for whoever sends it again. `user` and `chat`: whom it tells of."""
 
+told_of = Table(
+    "told_of",
+    metadata,
+    Column("answer", String(512), _to("answers.key"), primary_key=True),
+    Column("user", Number, primary_key=True, index=True),
+)
+"""Further users whom an answer tells of: those in a chat."""
+
 inbox = Table(
     "inbox",
     metadata,

@@ -30,6 +30,8 @@ class Transaction:
         self.user: int | None = None
         self.chat: int | None = None
         """Of whom the answer tells."""
+        self.told_of: set[int] = set()
+        """Of which further users."""
         self.afterwards: list[Callable[[], Awaitable[object]]] = []
         """To be done once all of it is there for good."""
 

@@ -196,7 +196,7 @@ async def delete_all_of(transaction: Transaction, user: AnyRow) -> None:
         await answers.forget_chats(transaction, part)
     await transaction.run(delete(messages).where(messages.c.user == user.number))
     await transaction.run(delete(users).where(users.c.number == user.number))
-    await answers.forget_user(transaction, user)
+    await answers.forget_user(transaction, user.number)
     await inbox.forget_user(transaction, user)
 
 

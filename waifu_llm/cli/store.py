@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from waifu_llm.cli.options import resolved
+from waifu_llm.cli.terminal import harmless
 from waifu_llm.errors import Busy
 from waifu_llm.extras import needed
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from waifu_llm.chats.transaction import Transaction
 
 T = TypeVar("T")
+Line = dict[str, Any]
 
 store_option = click.option(
     "--store",
@@ -71,9 +73,61 @@ async def change(
         raise Busy(f"{error} Or have that one do it: {instruction}.") from None
 
 
+# Reading: `subject` is "user" or "chat"
+
+
+async def lines_of(store: str | None, subject: str, word: str) -> list[Line]:
+    """All that is kept of one; what it is itself comes first.
+
+    Raises:
+        InvalidMessage: When there is none such.
+    """
+    from waifu_llm.chats.export import SUBJECTS
+
+    kind = SUBJECTS[subject]
+    async with opened(store) as database:
+        return [each async for each in kind.lines(database, await kind.find(database, word))]
+
+
+async def head_of(store: str | None, subject: str, word: str) -> Line:
+    """What it is itself, alone."""
+    from waifu_llm.chats.export import SUBJECTS
+
+    kind = SUBJECTS[subject]
+    async with opened(store) as database:
+        return await kind.head(database, await kind.find(database, word))
+
+
+async def heads_of_all(store: str | None, subject: str) -> list[Line]:
+    from waifu_llm.chats.export import SUBJECTS
+
+    kind = SUBJECTS[subject]
+    async with opened(store) as database:
+        return [await kind.head(database, row) async for row in kind.all(database)]
+
+
+async def export(store: str | None, subject: str, word: str | None) -> None:
+    """Write all that is kept of one, or of all of them, as JSON Lines."""
+    from waifu_llm.chats.export import SUBJECTS
+
+    kind = SUBJECTS[subject]
+    async with opened(store) as database:
+        rows = [await kind.find(database, word)] if word else None
+        for row in rows or [row async for row in kind.all(database)]:
+            async for each in kind.lines(database, row):
+                _write(json.dumps(each, ensure_ascii=False))
+
+
+# Showing
+
+
 def show(data: object, *, as_json: bool, text: str) -> None:
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False) if as_json else text)
+    if as_json:
+        _write(json.dumps(data, indent=2, ensure_ascii=False))
+    else:
+        click.echo(harmless(text))
 
 
-def line(data: object) -> None:
-    click.echo(json.dumps(data, ensure_ascii=False))
+def _write(text: str) -> None:
+    """For programs: the same bytes on every system, whatever its terminal is set to."""
+    click.echo(f"{text}\n".encode(), nl=False)

@@ -19,7 +19,7 @@ from enum import Enum
 
 from msgspec import Struct
 
-from waifu_llm.config import Config
+from waifu_llm.config import Config, ConfigError
 
 _FORWARDING = re.compile(r"forwarded|via|x-(original-)?forwarded.*|.*-ip")
 _FAILURES, _FAILURE_SECONDS = 5, 60.0
@@ -179,3 +179,18 @@ def _is_loopback(peer: str) -> bool:
 def is_loopback_name(host: str) -> bool:
     """Whether an address to listen at can be reached from this machine alone."""
     return host == "localhost" or _is_loopback(host)
+
+
+def see_that_it_is_protected(config: Config) -> None:
+    """Refuse what would open the module to the network unprotected.
+
+    Raises:
+        ConfigError: With what to set.
+    """
+    protected = config.tls_cert or config.behind_proxy
+    if not is_loopback_name(config.host) and not protected:
+        raise ConfigError(
+            f"At {config.host} the module can be reached from outside: set `tls_cert` and "
+            "`tls_key`, or `behind_proxy` where a proxy speaks TLS. Who comes from outside then "
+            "needs the token."
+        )

@@ -52,11 +52,16 @@ class WebSocketDoor:
         """Where instructions are carried out, once there is a store."""
         self._lobby = Lobby(config.max_connections, config.max_unauthorized)
         self._conversations: dict[Conversation, None] = {}
-        self._server: Server
+        self._server: Server | None = None
         self._gate: Gate
 
     async def open(self) -> int:
-        """Start to listen; returns the port."""
+        """Take the address, for `let_in`; returns the port.
+
+        Raises:
+            OSError: When it cannot be had.
+            ConfigError: When the certificate cannot be used.
+        """
         config = self._config
         create: Any = partial(CountedConnection, self._lobby)  # typed too narrowly there
         self._server = await serve(
@@ -77,11 +82,17 @@ class WebSocketDoor:
         )
         port: int = self._server.sockets[0].getsockname()[1]
         self._gate = Gate(config, self._token, port)
-        await self._server.start_serving()
         return port
+
+    async def let_in(self) -> None:
+        """Whoever comes, from now on."""
+        assert self._server
+        await self._server.start_serving()
 
     async def close(self) -> None:
         """Stop to listen, let everyone have what is theirs, and close with 1001."""
+        if self._server is None:
+            return
         finishing = [asyncio.create_task(each.finish()) for each in self._conversations]
         if finishing:
             await asyncio.wait(finishing, timeout=FINISH_SECONDS)

@@ -112,6 +112,14 @@ def _create_what_comes_and_goes() -> None:
     for column in ("user", "chat", "forget_at"):
         _index("answers", column)
     op.create_table(
+        "told_of",
+        sa.Column("answer", sa.String(512), nullable=False),
+        sa.Column("user", NUMBER, nullable=False),
+        _to("told_of", "answer", "answers", number="key"),
+        sa.PrimaryKeyConstraint("answer", "user", name=op.f("pk_told_of")),
+    )
+    _index("told_of", "user")
+    op.create_table(
         "inbox",
         sa.Column("key", sa.String(512), nullable=False),
         sa.Column("instruction", sa.Text(), nullable=False),
@@ -146,9 +154,11 @@ def _rows(name: str, *columns: Any) -> None:
     )
 
 
-def _to(table: str, column: str, other: str, on_delete: str = "CASCADE") -> Any:
+def _to(
+    table: str, column: str, other: str, on_delete: str = "CASCADE", number: str = "number"
+) -> Any:
     name = op.f(f"fk_{table}_{column}")
-    return sa.ForeignKeyConstraint([column], [f"{other}.number"], name=name, ondelete=on_delete)
+    return sa.ForeignKeyConstraint([column], [f"{other}.{number}"], name=name, ondelete=on_delete)
 
 
 def _index(table: str, *columns: str) -> None:
