@@ -446,7 +446,7 @@ async def test_who_left_a_chat_is_deleted_from_answers_about_it(do, talk, databa
     alone = await do("CHAT_UPDATE", known_as="left", **left)
     await do("USER_DELETE", username="jane")
     assert "jane" not in await everything(database, "answers")
-    assert (await do("CHAT_CREATE", known_as="made", **both))["data"] is None
+    assert (await do("CHAT_CREATE", known_as="made", **both))["data"] == {}
     assert await do("CHAT_UPDATE", known_as="left", **left) == alone
 
 
