@@ -31,6 +31,7 @@ class Client:
     def __init__(self, owner: Owner, carrier: Carrier, store: Store) -> None:
         self.owner = owner
         self.history: list[Deed] = []
+        self.done = 0
         self.lost = Counter[str]()
         self._first = deepcopy(owner.ledger)
         self._carrier = carrier
@@ -57,6 +58,7 @@ class Client:
             deed.check(status, message, data)
             self._note(deed)
             self.owner.learn(data)
+        self.done += 1
         return deed
 
     async def close(self) -> None:
@@ -101,7 +103,6 @@ class Crowd:
     """All of them at once."""
 
     def __init__(self, life: Life, draw: random.Random) -> None:
-        self.done = 0
         self.types = Counter[str]()
         self._life = life
         self.clients = [self._client(number, draw) for number in range(CLIENTS)]
@@ -117,6 +118,11 @@ class Crowd:
             return QueueCarrier(self._life.rabbitmq.url)
         names_messages = self._life.broker_restarts or number % 8 == 3
         return PlainCarrier(self._life.rabbitmq.url, draw, names_messages=names_messages)
+
+    @property
+    def done(self) -> int:
+        """How many instructions, in all."""
+        return self.types.total()
 
     async def open(self) -> None:
         await self._furnish()
@@ -144,7 +150,6 @@ class Crowd:
             while not is_over():
                 deed = await client.do_one()
                 self.types[deed.type] += 1
-                self.done += 1
 
         async with asyncio.TaskGroup() as group:
             for client in self.clients:
