@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
 
-from soak import deeds, registry_deeds
+from soak import answer_deeds, deeds, registry_deeds
+from soak.answer_deeds import LLMS, TALKER
 from soak.carriers import Carrier, Lost, PlainCarrier, QueueCarrier, WebSocketCarrier
-from soak.deeds import LLMS, TALKER, Make
+from soak.deeds import Make
 from soak.history import Violation
 from soak.kept import EVERYBODY, Store
 from soak.ledger import Deed, Ledger, differences
@@ -22,7 +23,11 @@ from waifu_llm.client import connect
 
 CLIENTS = 16
 ANSWER_SECONDS = 90.0
-KINDS: dict[str, tuple[Make, float]] = {**deeds.KINDS, **registry_deeds.KINDS}
+KINDS: dict[str, tuple[Make, float]] = {
+    **deeds.KINDS,
+    **answer_deeds.KINDS,
+    **registry_deeds.KINDS,
+}
 
 
 class Client:

@@ -1,4 +1,4 @@
-"""What a client has done to users, records and chats, and what it asks: drawn from what it owns."""
+"""What a client has done to users, records and chats, drawn from what it owns."""
 
 from __future__ import annotations
 
@@ -6,25 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from soak.kept import EVERYBODY
-from soak.ledger import Chat, Deed, Effect, Ledger, Said, User
+from soak.ledger import Chat, Deed, Ledger, User
 from soak.owner import MOST, Owner
-
-TALKER = "talker"
-LLMS = ["quiet", "loud"]
-PROVIDER = """
-    import asyncio
-    from waifu_provider import Provider
-
-    class Provided(Provider):
-        def models(self):
-            return ["quiet", "loud"]
-        async def generate(self, request):
-            yield request.model_id
-            for word in ("heard", request.messages[-1]["content"].rpartition("says ")[2]):
-                await asyncio.sleep(0.005)
-                yield " " + word
-"""
-"""Each of its models says who it is, and which question it was asked."""
 
 Make = Callable[[Owner], Deed | None]
 """None where it cannot be done now."""
@@ -141,7 +124,7 @@ def change_chat(owner: Owner) -> Deed | None:
         return None
     title = owner.draw.choice(owner.chats)
     who = owner.who_asks(title)
-    data = {"chat_id": owner.ids[title], **_user(who)}
+    data = {"chat_id": owner.ids[title], **asks(who)}
     if owner.draw.random() < 0.5:
         new = owner.new(" chat ")
         return Deed(
@@ -163,7 +146,7 @@ def delete_chat(owner: Owner) -> Deed | None:
         return None
     title = owner.draw.choice(owner.chats)
     who = owner.who_asks(title)
-    data = {"chat_id": owner.ids[title], **_user(who)}
+    data = {"chat_id": owner.ids[title], **asks(who)}
     return Deed("CHAT_DELETE", data, lambda ledger: _drop(ledger.chats, title), tuple(who))
 
 
@@ -182,7 +165,7 @@ def load_chat(owner: Owner) -> Deed:
             each["content"] for a, b in pairs if owner.is_mine(a["username"]) for each in (a, b)
         ]
 
-    data = {"chat_id": owner.ids[title], "limit": 10_000, **_user(who)}
+    data = {"chat_id": owner.ids[title], "limit": 10_000, **asks(who)}
     return Deed("CHAT_LOAD", data, names=tuple(who), hears=mine, due=due)
 
 
@@ -204,60 +187,12 @@ def _titles(data: Any) -> list[str]:
     return sorted(each["title"] for each in data["chats"])
 
 
-def _user(who: list[str]) -> dict[str, str]:
+def asks(who: list[str]) -> dict[str, str]:
     return {"username": who[0]} if who else {}
 
 
 def _drop(rows: dict[str, Any], name: str) -> None:
     del rows[name]
-
-
-# Answers
-
-
-def generate(owner: Owner) -> Deed | None:
-    title = owner.draw.choice([*owner.chats, EVERYBODY])
-    if not (members := owner.ledger.chats[title].members):
-        return None
-    user, question = owner.draw.choice(sorted(members)), owner.new(" says ")
-    llm = owner.draw.choice(LLMS)
-    data = {"chat_id": owner.ids[title], "username": user, "user_input": question, **_llm(llm)}
-
-    def effect(ledger: Ledger) -> None:
-        ledger.chats[title].said.append(Said(user, question, _answer(llm, question)))
-
-    return _of_answer("LLM_RESPONSE_GENERATE", data, effect, (user,), _answer(llm, question))
-
-
-def regenerate(owner: Owner) -> Deed | None:
-    titles = [title for title, chat in owner.ledger.chats.items() if chat.said]
-    if not titles:
-        return None
-    title = owner.draw.choice(sorted(titles))
-    question = owner.draw.choice(owner.ledger.chats[title].said).question
-    who, llm = owner.who_asks(title), owner.draw.choice(LLMS)
-    id = owner.ids[owner.draw.choice([question, f"{question} answered"])]
-
-    def effect(ledger: Ledger) -> None:
-        for each in ledger.chats[title].said:
-            each.answer = _answer(llm, question) if each.question == question else each.answer
-
-    data = {"message_id": id, **_user(who), **_llm(llm)}
-    return _of_answer("LLM_RESPONSE_REGENERATE", data, effect, tuple(who), _answer(llm, question))
-
-
-def _of_answer(
-    type: str, data: dict[str, Any], effect: Effect, names: tuple[str, ...], due: str
-) -> Deed:
-    return Deed(type, data, effect, names, lambda data: data["llm_response"]["content"], due)
-
-
-def _answer(llm: str, question: str) -> str:
-    return f"{llm} heard {question.rpartition(' ')[2]}"
-
-
-def _llm(name: str) -> dict[str, str]:
-    return {"provider_name": TALKER, "llm_name": name}
 
 
 KINDS: dict[str, tuple[Make, float]] = {
@@ -281,7 +216,5 @@ KINDS: dict[str, tuple[Make, float]] = {
         type: (lambda owner, type=type: list_chats(owner, type), 0.5)
         for type in ("CHAT_LIST", "CHAT_LIST_BY_USER")
     },
-    "LLM_RESPONSE_GENERATE": (generate, 6),
-    "LLM_RESPONSE_REGENERATE": (regenerate, 2),
 }
 """With how often each is drawn."""

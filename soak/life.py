@@ -11,7 +11,7 @@ import aio_pika
 
 from services.rabbitmq import RabbitMQ
 from services.server import free_port
-from soak.deeds import PROVIDER, TALKER
+from soak.answer_deeds import PROVIDER, TALKER
 from soak.family import Core, put_provider, start_core
 from soak.history import Violation
 from soak.kept import Store
@@ -20,7 +20,9 @@ from waifu_llm.client import connect
 QUEUES = ("instruction_queue", "instruction_queue.dead")
 EMPTY_SECONDS = 30.0
 _LOOK_SECONDS = 0.2
-_FAULTS = re.compile(r"lock(?!file)|deadlock|fault of the module|Traceback|never retrieved", re.I)
+_FAULTS = re.compile(
+    r"database is locked|deadlock|fault of the module|Traceback|never retrieved", re.I
+)
 """What nobody should ever read in its log."""
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from soak.deeds import TALKER, Make
+from soak.answer_deeds import TALKER
+from soak.deeds import Make
 from soak.ledger import Deed, Effect, Ledger, Provider
 from soak.owner import MOST, Owner
 

@@ -139,7 +139,7 @@ class PrivateStore(RuleBasedStateMachine):
         """Not in any table, but those."""
         words = list(words)
         for name, table in metadata.tables.items():
-            told = [] if name in but_in else map(repr, map(tuple, self._rows(select(table))))
+            told = [] if name in but_in else map(repr, map(tuple, self.rows(select(table))))
             left = [(word, row) for row in told for word in words if word in row]
             assert not left, (name, left)
 
@@ -150,6 +150,6 @@ class PrivateStore(RuleBasedStateMachine):
             left = [word for word in words if word.encode() in held]
             assert not left, (file.name, left)
 
-    def _rows(self, statement: Any) -> Any:
+    def rows(self, statement: Any) -> Any:
         read = self.database.read(lambda connection: Transaction(connection).all(statement))
         return self.runner.run(read)

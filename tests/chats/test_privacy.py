@@ -5,6 +5,7 @@ order: held against a model, over instructions of all types.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from typing import Any
 
@@ -22,8 +23,10 @@ from hypothesis.stateful import (
 from private_registry import PrivateRegistry
 from private_store import OF_OTHERS, Chat, Said, by_number, new_word, numbers, some_name, some_names
 from private_users import PrivateUsers
+from sqlalchemy import select
 
 from waifu_llm.chats.order import TYPES
+from waifu_llm.chats.tables import inbox
 
 
 class Everybody(PrivateUsers, PrivateRegistry):
@@ -33,7 +36,7 @@ class Everybody(PrivateUsers, PrivateRegistry):
 
     def __init__(self) -> None:
         super().__init__()
-        self.accepted: list[tuple[str, Chat, str]] = []
+        self.accepted: list[tuple[str, str, Chat, str]] = []
 
     @rule(target=chats, members=some_names)
     def create_chat(self, members: list[str]) -> Chat:
@@ -133,19 +136,20 @@ class Everybody(PrivateUsers, PrivateRegistry):
         instruction = {"type": "LLM_RESPONSE_GENERATE", "data": {"user_id": id, **asked}}
         key = f"accepted {next(numbers)}"
         self.runner.run(self.instructions.accept(instruction, key, {}))
-        self.accepted.append((id, chat, word))
+        self.accepted.append((key, id, chat, word))
 
     @rule()
     def answer_accepted(self) -> None:
-        waiting = self.runner.run(self.instructions.unanswered())
-        for (id, chat, word), each in zip(self.accepted, waiting, strict=True):
+        """As it lies in the inbox by then."""
+        for key, id, chat, word in self.accepted:
             name = next((name for name, user in self.users.items() if user.id == id), "nobody")
-            carried = self.instructions.carry_out(each.instruction, key=each.key)
+            [row] = self.rows(select(inbox.c.instruction).where(inbox.c.key == key))
+            carried = self.instructions.carry_out(json.loads(row.instruction), key=key)
             answer = self.runner.run(carried)
             self.check(answer, self.may(name, chat))
             if self.may(name, chat):
                 self.note_said(chat, name, word, answer["data"]["llm_response"])
-            self.runner.run(self.instructions.answered(each.key))
+            self.runner.run(self.instructions.answered(key))
         self.accepted.clear()
 
     @invariant()
