@@ -176,9 +176,15 @@ class PlainCarrier:
         for _ in range(1 + again):
             self._client.send(body, correlation_id=id, **ids)
         while id not in self._answers:
-            for properties, answer in self._client.wait_whole():
+            for properties, answer in self._wait(deed):
                 self._hear(properties.correlation_id, answer, deed)
         return self._answers[id][1]
+
+    def _wait(self, deed: Deed) -> list[tuple[pika.BasicProperties, Any]]:
+        try:
+            return self._client.wait_whole()
+        except AssertionError:
+            raise Violation(f"no answer came to {deed}") from None
 
     def _hear(self, id: str, answer: Any, deed: Deed) -> None:
         """One that comes twice says the same, but for what is looked up anew, or deleted since."""
