@@ -24,6 +24,7 @@ from waifu_llm.client import Client, connect
 from waifu_llm.client_instructions import Instructions
 from waifu_llm.errors import InvalidMessage, Unavailable
 
+ANSWER_SECONDS = 90.0
 _PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
 _TWICE = 0.15
@@ -149,7 +150,7 @@ class PlainCarrier:
         until = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
-                self._client = PlainClient(self._url)
+                self._client = PlainClient(self._url, patience=ANSWER_SECONDS)
                 return
             except (pika.exceptions.AMQPError, OSError):
                 if time.monotonic() > until:

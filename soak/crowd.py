@@ -12,7 +12,14 @@ from copy import deepcopy
 
 from soak import answer_deeds, deeds, registry_deeds
 from soak.answer_deeds import LLMS, TALKER
-from soak.carriers import Carrier, Lost, PlainCarrier, QueueCarrier, WebSocketCarrier
+from soak.carriers import (
+    ANSWER_SECONDS,
+    Carrier,
+    Lost,
+    PlainCarrier,
+    QueueCarrier,
+    WebSocketCarrier,
+)
 from soak.deeds import Make
 from soak.history import Violation
 from soak.kept import EVERYBODY, Store
@@ -22,7 +29,6 @@ from soak.owner import Owner
 from waifu_llm.client import connect
 
 CLIENTS = 16
-ANSWER_SECONDS = 90.0
 KINDS: dict[str, tuple[Make, float]] = {
     **deeds.KINDS,
     **answer_deeds.KINDS,
@@ -53,7 +59,7 @@ class Client:
         """
         deed = self._draw()
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(ANSWER_SECONDS + 5):  # a thread ends by itself
                 status, message, data = await self._carrier.carry(deed)
         except Lost:
             await self._settle(deed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
-from private_store import PrivateStore, numbers
+from private_store import PrivateStore
 
 ENDPOINT = "http://127.0.0.1:9/v1"
 some_provider = st.sampled_from(["one", "two"])
@@ -19,7 +19,7 @@ class PrivateRegistry(PrivateStore):
         super().__init__()
 
     def new_secret(self) -> str:
-        self.secrets.append(f"sk-{next(numbers)}-")
+        self.secrets.append(f"sk-{next(self.numbers)}-")
         return self.secrets[-1]
 
     @rule(name=some_provider)

@@ -21,7 +21,6 @@ from waifu_llm.chats.opening import open_database
 from waifu_llm.chats.tables import metadata
 from waifu_llm.chats.transaction import Transaction
 
-numbers = itertools.count()
 NAMES = ["anna", "bert", "cleo"]
 some_name = st.sampled_from(NAMES)
 some_names = st.lists(some_name, unique=True, min_size=1, max_size=2)
@@ -32,10 +31,6 @@ FILES = "store.db*"
 
 OF_OTHERS = ("records", "inbox")
 """What others asked in a chat stays theirs when the chat goes."""
-
-
-def new_word() -> str:
-    return f"word{next(numbers)}."
 
 
 @dataclass
@@ -77,6 +72,7 @@ class PrivateStore(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.numbers = itertools.count()
         self.runner = asyncio.Runner()
         self.folder = tempfile.TemporaryDirectory()
         self.users: dict[str, User] = {}
@@ -105,11 +101,14 @@ class PrivateStore(RuleBasedStateMachine):
         self.runner.close()
         self.folder.cleanup()
 
+    def new_word(self) -> str:
+        return f"word{next(self.numbers)}."
+
     # Instructions
 
     def do(self, type: str, **data: Any) -> dict[str, Any]:
         """Every other has a key, and its answer is kept. A key of a provider is never told."""
-        number = next(numbers)
+        number = next(self.numbers)
         key = f"sent {number}" if number % 2 else None
         instruction = {"type": type, "data": data}
         answer = self.runner.run(self.instructions.carry_out(instruction, key=key))

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
-from private_store import NAMES, OF_OTHERS, PrivateStore, User, new_word, some_name
+from private_store import NAMES, OF_OTHERS, PrivateStore, User, some_name
 
 
 class PrivateUsers(PrivateStore):
@@ -20,7 +20,7 @@ class PrivateUsers(PrivateStore):
     @precondition(lambda self: len(self.users) < len(NAMES))
     @rule(name=some_name)
     def create_user(self, name: str) -> None:
-        profile = new_word()
+        profile = self.new_word()
         answer = self.do("USER_CREATE", username=name, profile=profile)
         self.check(answer, name not in self.users)
         if name not in self.users:
@@ -29,7 +29,7 @@ class PrivateUsers(PrivateStore):
 
     @rule(name=some_name)
     def change_user(self, name: str) -> None:
-        profile, shown = new_word(), new_word()
+        profile, shown = self.new_word(), self.new_word()
         answer = self.do("USER_UPDATE", username=name, profile=profile, display_name=shown)
         self.check(answer, name in self.users)
         if name in self.users:
