@@ -28,8 +28,6 @@ from private_store import (
     Chat,
     Said,
     by_number,
-    new_word,
-    numbers,
     some_name,
     some_names,
 )
