@@ -88,9 +88,12 @@ class Everybody(PrivateUsers, PrivateRegistry):
 
     # What is said
 
-    @rule(chat=chats, name=some_name, number=by_number, inside=st.booleans())
-    def say(self, chat: Chat, name: str, number: bool, inside: bool) -> None:
-        name = min(chat.members, default=name) if inside else name
+    @rule(chat=chats, number=by_number)
+    def say_all(self, chat: Chat, number: bool) -> None:
+        for name in NAMES:
+            self.say(chat, name, number)
+
+    def say(self, chat: Chat, name: str, number: bool) -> None:
         allowed, word = self.may(name, chat), self.word_of(name)
         id = chat.number if number else chat.id
         asked = {"chat_id": id, "llm_name": "echo", "user_input": f"{chat.mark} {word}"}
