@@ -105,7 +105,7 @@ def test_no_instruction_is_lost_or_doubled_when_the_module_is_killed(
     store = []
     if kind == "postgres":
         store = ["--store", request.getfixturevalue("postgres").database("soaked")]
-    command = [sys.executable, "-m", "soak", "--chats", "400", "--chat-kills", "3", "--seed", "7"]
+    command = [sys.executable, "-m", "soak", "--chats", "300", "--chat-kills", "3", "--seed", "7"]
     done = subprocess.run([*command, *store], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "killed 3 times" in done.stdout
