@@ -8,8 +8,8 @@ scripts/soak --cycles 1000    let so many providers come and go instead
 scripts/soak --installs 50    kill so many installations instead
 scripts/soak --jobs 10000     add so many jobs, with listeners that come and go, instead
 scripts/soak --job-kills 25   kill the core so often among jobs that a store keeps, instead
-scripts/soak --chats 10000    send so many instructions to a store instead
-scripts/soak --chats 10000 --chat-kills 50 --store postgresql://…   and kill who carries them out
+scripts/soak --chats 10000    send so many instructions of all types over both doors instead
+scripts/soak --chats 10000 --chat-kills 50 --store postgresql://…   and kill the core so often
 scripts/soak --queued 10000   let so many instructions wait for the core instead
 scripts/soak --broker-restarts 5   restart RabbitMQ, PostgreSQL and the core so often instead
 """
@@ -26,6 +26,7 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))  # the fake upstreams
+sys.path.append(sys.path[-1] + "/doors")  # the plain client
 
 from fake_upstreams.running import running_upstream
 
@@ -76,7 +77,7 @@ async def _run(home: Path, chosen: argparse.Namespace) -> None:
         await kill_among_jobs(home, store, chosen.job_kills, random.Random(chosen.seed))
     elif chosen.chats:
         store = chosen.store or str(home / "store.db")
-        await send_instructions(store, chosen.chats, chosen.chat_kills, chosen.seed)
+        await send_instructions(home, store, chosen.chats, chosen.chat_kills, chosen.seed)
     elif chosen.broker_restarts:
         await restart_over_and_over(home, chosen.broker_restarts, random.Random(chosen.seed))
     elif chosen.queued:

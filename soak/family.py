@@ -31,7 +31,11 @@ async def start_core(home: Path, *flags: str) -> tuple[Core, str]:
         env={**os.environ, "WAIFU_LLM_HOME": str(home)},
     )
     assert core.stdout
-    line = (await core.stdout.readline()).decode()
+    try:
+        line = (await core.stdout.readline()).decode()
+    except asyncio.CancelledError:  # nobody else knows of it yet
+        core.kill()
+        raise
     return core, line.removeprefix("listening on ").strip()
 
 

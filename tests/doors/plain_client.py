@@ -17,10 +17,11 @@ QUEUE = "instruction_queue"
 class PlainClient:
     """As tutorials write it: declares the queue, sends, and waits at a queue of its own."""
 
-    def __init__(self, url: str, queue: str = QUEUE) -> None:
+    def __init__(self, url: str, queue: str = QUEUE, patience: float = ANSWER_SECONDS) -> None:
         self._connection = pika.BlockingConnection(pika.URLParameters(url))
         self._channel = self._connection.channel()
         self._queue = queue
+        self._patience = patience
         self._channel.queue_declare(queue=queue, durable=True)
         declared = self._channel.queue_declare(queue="", exclusive=True)
         self.answers_to: str = declared.method.queue
@@ -47,7 +48,7 @@ class PlainClient:
 
     def wait_whole(self, count: int = 1) -> list[tuple[pika.BasicProperties, Any]]:
         """The next so many answers, with what came with them."""
-        until = time.monotonic() + ANSWER_SECONDS
+        until = time.monotonic() + self._patience
         while len(self.heard) < count and time.monotonic() < until:
             self._connection.process_data_events(time_limit=0.1)
         assert len(self.heard) >= count, f"{len(self.heard)} answers of {count} came"
