@@ -456,6 +456,27 @@ async def test_a_connection_that_is_cut_is_made_again(
     assert len(instructions.done) == 100
 
 
+async def test_what_is_done_when_the_connection_goes_is_brought_again_and_answered(
+    door: Open,
+    rabbitmq: RabbitMQ,
+    plain: PlainClient,
+    instructions: FakeInstructions,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with behind_proxy(rabbitmq) as (proxy, url), door(url) as opened:
+        await until(is_connected(opened))
+        instructions.is_kept.clear()
+        plain.send({"type": "T", "data": 1}, message_id=str(uuid.uuid4()))
+        await until(lambda: instructions.running)
+        proxy.cut(random.Random(), 1.0)
+        await until(lambda: opened.status()["state"] == "not connected")
+        instructions.is_kept.set()
+        assert await in_thread(plain.wait) == [answer_to(1)]
+        assert opened.status()["unreadable"] == 0
+    assert "fault" not in caplog.text
+    assert instructions.done == [1]
+
+
 async def test_a_queue_that_is_deleted_is_declared_again(
     door: Open, rabbitmq: RabbitMQ, queue: str, plain: PlainClient
 ) -> None:

@@ -19,6 +19,7 @@ import aio_pika
 import msgspec
 from aio_pika import DeliveryMode
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.exceptions import ChannelInvalidStateError
 
 from waifu_llm.chats.outcomes import failure
 from waifu_llm.config import Config
@@ -126,7 +127,7 @@ class RabbitDoor:
                 await self._backlog.add(errand)
                 return
             answer = await carry_out(self._instructions, errand.instruction, errand.key)
-        if not message.channel.is_closed:  # else whoever gets it next sends this very answer
+        if not _is_cut_off(message):  # else whoever gets it next sends this very answer
             await self._send(errand.reply, answer)
 
     async def _refuse(self, message: AbstractIncomingMessage, error: WaifuError) -> None:
@@ -168,6 +169,14 @@ class RabbitDoor:
         )
         if not await self._link.publish(copy, self._queue + DEAD):
             log.warning("there is no queue `%s` that could keep it", self._queue + DEAD)
+
+
+def _is_cut_off(message: AbstractIncomingMessage) -> bool:
+    """Whether the connection is gone over which it came: it has no channel then."""
+    try:
+        return message.channel.is_closed
+    except ChannelInvalidStateError:
+        return True
 
 
 def _letter(message: AbstractIncomingMessage) -> Letter:
