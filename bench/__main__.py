@@ -17,7 +17,19 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))  # the fake upstreams
 
-from bench import chats, doors, install, interrupt, jobs, local, memory, start, streams, typed
+from bench import (
+    chats,
+    doors,
+    install,
+    interrupt,
+    jobs,
+    local,
+    memory,
+    start,
+    streams,
+    typed,
+    workers,
+)
 from bench.module import Row, write_table
 
 MEASUREMENTS = {
@@ -29,6 +41,7 @@ MEASUREMENTS = {
     "local": local.measure,
     "chats": chats.measure,
     "doors": doors.measure,
+    "workers": workers.measure,
     "streams": streams.measure,
     "typed": typed.measure,
 }

@@ -202,9 +202,9 @@ async def over_http(scenario: Scenario, base_url: str, outcome: Outcome) -> None
 class ModuleCrowd:
     """Clients of our module that are connected and have loaded: their streams can begin."""
 
-    def __init__(self, url: str, base_url: str, provider: str) -> None:
+    def __init__(self, url: str, account: dict[str, str]) -> None:
         self._url = urlsplit(url)
-        self._account = {"provider": provider, "api_key": KEY, "base_url": base_url}
+        self._account = account
 
     async def run(self, scenario: Scenario, outcome: Outcome, begin: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()

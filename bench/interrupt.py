@@ -45,6 +45,7 @@ class Echo:
     """Streams of our own echo: what the module itself takes."""
 
     provider: dict[str, str] = {"provider": "echo"}
+    streams = STREAMS
 
     def __init__(self, talks: bool) -> None:
         self._talks = talks
@@ -58,7 +59,7 @@ class Echo:
             await websocket.send(json.dumps(load))
             await _until(websocket, "load_done", 1)
             for _ in range(rounds):
-                for number in range(STREAMS):
+                for number in range(self.streams):
                     await websocket.send(self._generate(number))
                 await self._until_they_run(websocket)
                 times += await self._interrupt(websocket)
@@ -80,15 +81,15 @@ class Echo:
 
     async def _until_they_run(self, websocket: ClientConnection) -> None:
         if self._talks:
-            await _until(websocket, "generate_stream_chunk", 4 * STREAMS)
+            await _until(websocket, "generate_stream_chunk", 4 * self.streams)
         else:
-            await _until(websocket, "generate_ack", STREAMS)
+            await _until(websocket, "generate_ack", self.streams)
 
     async def _interrupt(self, websocket: ClientConnection) -> list[float]:
         begun = time.monotonic()
         await websocket.send(INTERRUPT)
         acknowledged, times = False, []
-        while len(times) < STREAMS:
+        while len(times) < self.streams:
             kind = json.loads(await websocket.recv())["type"]
             acknowledged = acknowledged or kind == "interrupt_ack"
             self.late += acknowledged and kind == "generate_stream_chunk"
@@ -116,7 +117,7 @@ class Vendor(Echo):
 
     async def _until_they_run(self, websocket: ClientConnection) -> None:
         await super()._until_they_run(websocket)
-        await self._upstream.until(lambda log: len(log) == STREAMS, 60)
+        await self._upstream.until(lambda log: len(log) == self.streams, 60)
 
     async def stopped(self, begun: float) -> None:
         log = await self._upstream.until(lambda log: all(each["ended"] for each in log), 60)

@@ -101,7 +101,8 @@ class Module:
         def begin() -> None:
             before[:] = self._cpu()
 
-        crowd = ModuleCrowd(self._url, self._base_url, self.provider)
+        account = {"provider": self.provider, "api_key": KEY, "base_url": self._base_url}
+        crowd = ModuleCrowd(self._url, account)
         asyncio.run(crowd.run(scenario, outcome, begin))
         spent = [now - then for now, then in zip(self._cpu(), before, strict=True)]
         outcome.cpu_seconds = dict(zip(("core", "provider"), spent, strict=True))

@@ -11,6 +11,10 @@ scripts/soak --job-kills 25   kill the core so often among jobs that a store kee
 scripts/soak --chats 10000    send so many instructions of all types over both doors instead
 scripts/soak --chats 10000 --chat-kills 50 --store postgresql://…   and kill the core so often
 scripts/soak --queued 10000   let so many instructions wait for the core instead
+scripts/soak --generations 10000 --worker-kills 200   spread so many over workers, and kill those
+scripts/soak --generations 1000 --worker-halts 5 --lease 30   or have one stand still for 90 s
+scripts/soak --generations 1000 --redis-restarts 5 --redis-empties 5   or lose Redis
+scripts/soak --generations 1000 --worker-kills 5 --slow 0.05   with so many seconds to Redis
 scripts/soak --broker-restarts 5   restart RabbitMQ, PostgreSQL and the core so often instead
 """
 
@@ -44,6 +48,7 @@ from soak.meter import ALLOWED, Meter, Reading
 from soak.nemesis import Nemesis
 from soak.proxy import Proxy
 from soak.queued import take_what_waits
+from soak.workers import Plan, spread_and_kill
 from waifu_llm.client import connect
 
 CLIENTS = 12
@@ -80,6 +85,8 @@ async def _run(home: Path, chosen: argparse.Namespace) -> None:
         await send_instructions(home, store, chosen.chats, chosen.chat_kills, chosen.seed)
     elif chosen.broker_restarts:
         await restart_over_and_over(home, chosen.broker_restarts, random.Random(chosen.seed))
+    elif chosen.generations:
+        await spread_and_kill(home, _plan(chosen), random.Random(chosen.seed))
     elif chosen.queued:
         await take_what_waits(home, chosen.queued)
     else:
@@ -104,11 +111,32 @@ def _chosen() -> argparse.Namespace:
     parser.add_argument("--store", default="")
     parser.add_argument("--broker-restarts", type=int, default=0)
     parser.add_argument("--queued", type=int, default=0)
+    parser.add_argument("--generations", type=int, default=0)
+    parser.add_argument("--worker-kills", type=int, default=0)
+    parser.add_argument("--worker-halts", type=int, default=0)
+    parser.add_argument("--redis-restarts", type=int, default=0)
+    parser.add_argument("--redis-empties", type=int, default=0)
+    parser.add_argument("--slow", type=float, default=0.0)
+    parser.add_argument("--lease", type=float, default=3.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     chosen = parser.parse_args()
     if chosen.minutes is None:
         chosen.minutes = 0 if chosen.hours else 5
     return chosen
+
+
+def _plan(chosen: argparse.Namespace) -> Plan:
+    """One that stands still does so for three leases."""
+    return Plan(
+        generations=chosen.generations,
+        kills=chosen.worker_kills,
+        halts=chosen.worker_halts,
+        halted_seconds=3 * chosen.lease,
+        restarts=chosen.redis_restarts,
+        empties=chosen.redis_empties,
+        slow_seconds=chosen.slow,
+        lease=chosen.lease,
+    )
 
 
 async def _soak(home: Path, upstream: str, seconds: float, seed: int) -> None:

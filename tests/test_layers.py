@@ -52,12 +52,13 @@ LAYERS = [
     ["engine", "answers", "conformance"],
     ["jobs"],
     ["chats"],
+    ["core", "workers"],
     ["doors.trust", "doors.token", "doors.frames", "doors.errands"],
     ["doors.lobby", "doors.replies"],
     ["doors.backlog", "doors.instruction_messages", "doors.job_messages"],
     ["doors.messages", "doors.rabbitmq"],
     ["doors.websocket"],
-    ["app", "client_names"],
+    ["app", "worker_app", "client_names"],
     ["client_instructions"],
     ["client", "rabbitmq_client"],
     ["cli"],
@@ -68,11 +69,12 @@ LAYERS = [
 LAYER_OF = {room: number for number, layer in enumerate(LAYERS) for room in layer}
 FREE = {"", "doors"}
 OPTIONAL = {
-    "app": {"uvloop"},
+    "core": {"uvloop"},
     "keys": {"keyring"},
     "chats": {"sqlalchemy", "alembic", "aiosqlite"},
     "rabbitmq": {"aio_pika", "aiormq", "pamqp"},
     "doors.rabbitmq": {"aio_pika"},
+    "workers": {"redis"},
     "rabbitmq_client": {"aio_pika"},
 }
 """What a room, or a file, may import where an extra is installed."""

@@ -10,6 +10,7 @@ import pytest
 
 from services.postgres import Postgres
 from services.rabbitmq import RabbitMQ
+from services.redis import Redis
 from soak.history import History, Violation
 from soak.jobs import Heard
 
@@ -50,6 +51,24 @@ def test_each_job_is_heard_whole_and_once_by_each_who_listens() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "500 jobs, 50 listeners" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "deeds"),
+    [
+        (["--worker-kills", "6"], "'kill': 6"),
+        (["--worker-halts", "1", "--redis-restarts", "1"], "'halt': 1"),
+        (["--redis-empties", "2", "--slow", "0.02"], "'empty': 2"),
+    ],
+)
+def test_what_workers_do_is_answered_once_whatever_befalls_them(
+    flags: list[str], deeds: str, redis: Redis
+) -> None:
+    command = [sys.executable, "-m", "soak", "--generations", "200", "--seed", "7", *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert deeds in done.stdout
+    assert "left in Redis: nothing" in done.stdout
 
 
 def test_no_job_of_a_store_is_lost_with_the_module() -> None:

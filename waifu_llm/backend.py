@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
 from waifu_llm.conversation import FinishReason, Message, Params, ToolCall, Usage
 from waifu_llm.errors import WaifuError
 
+Urgency = Literal["live", "normal", "low"]
 Settings = Mapping[str, Any]
 Progress = Callable[[str, float, str], None]
 """Told the phase of a load, how far it is (0 to 1), and a sentence."""
@@ -28,6 +29,8 @@ class Request(Struct, frozen=True):
     stream: bool
     prompt: str | None = None
     """A text to be continued, in place of messages."""
+    urgency: Urgency = "live"
+    """How soon it is wanted, where several wait for the same."""
 
 
 class Result(Struct, frozen=True, omit_defaults=True):
@@ -59,6 +62,9 @@ class Sink(Protocol):
 
     def failed(self, error: WaifuError) -> None:
         """The end, when it did not. Nothing follows."""
+
+    def still_waits(self) -> None:
+        """Nothing is done with it yet, far away: what its owner's patience is for begins later."""
 
     def flush(self) -> None:
         """All that has arrived for now was given: pass it on."""

@@ -172,6 +172,8 @@ class Ear:
         if not self.spoke.done():
             self.spoke.set_exception(error)
 
+    def still_waits(self) -> None: ...
+
     def flush(self) -> None: ...
 
     def _hear(self) -> None:

@@ -40,6 +40,10 @@ _RABBITMQ = (
     "amqp://USER:PASSWORD@HOST:PORT/VHOST, amqps://…, or `env` for the variables RABBITMQ_HOST …",
 )
 _QUEUE = (r"[!-~]{1,200}", "the name of a queue: at most 200 signs without spaces")
+_REDIS = (r"rediss?://\S+", "redis://USER:PASSWORD@HOST:PORT/DB, or rediss://… for TLS")
+_OFFERED = (r"[a-z0-9][a-z0-9_.-]*(/\S+)?", "PROVIDER or PROVIDER/MODEL")
+_FLEET = (r"[A-Za-z0-9_.-]{1,64}", "letters, digits, `_`, `.` and `-`, at most 64")
+_NAME = (r"[A-Za-z0-9_.-]{0,64}", "letters, digits, `_`, `.` and `-`, at most 64")
 _ORIGIN = (
     rf"null|file://|(?!file:)[a-z][a-z0-9+.-]*://{_PLACE}",
     "scheme://host, scheme://host:port, or `null` for pages from files",
@@ -147,6 +151,42 @@ class Config:
     )
     rabbitmq_prefetch: int = setting(
         8, "Instructions that RabbitMQ may hand out before the first is done.", ge=1, le=_MANY
+    )
+    workers: str = setting(
+        "",
+        "Have generations done by workers over this Redis: redis://…; needs the extra `redis`.",
+        secret=True,
+        form=_REDIS,
+    )
+    workers_name: str = setting(
+        "waifu", "What modules and workers that belong together call themselves.", form=_FLEET
+    )
+    workers_at_once: int = setting(
+        256, "Generations that are with the workers at a time, of each thing.", ge=1, le=_MANY
+    )
+    run_here: tuple[str, ...] = setting(
+        (), "Providers, or PROVIDER/MODEL, that are not left to workers.", form=_OFFERED
+    )
+    run_here_first: tuple[str, ...] = setting(
+        (), "The same, where only what is too much for here goes to workers.", form=_OFFERED
+    )
+    redis: str = setting(
+        "",
+        "Where a worker takes its work from: redis://…; needs the extra `redis`.",
+        secret=True,
+        form=_REDIS,
+    )
+    offers: tuple[str, ...] = setting(
+        (),
+        "Providers, or PROVIDER/MODEL, that a worker offers; those that are installed if left out.",
+        form=_OFFERED,
+    )
+    worker_name: str = setting("", "What a worker is called; its host if left out.", form=_NAME)
+    worker_places: int = setting(
+        0, "Generations at a time that a worker takes of each provider; 0: all.", ge=0, le=_MANY
+    )
+    worker_lease_seconds: float = setting(
+        30.0, "How long a worker may be silent before others do its work.", ge=1, le=3600
     )
     parent_pid: int = setting(0, "Close when the process with this id ends.", ge=0, le=_LARGEST_PID)
     log_level: str = setting("warning", "debug, info, warning or error.", choices=LOG_LEVELS)

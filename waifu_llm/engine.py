@@ -16,10 +16,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from waifu_llm import system
+from waifu_llm.backend import Urgency
 from waifu_llm.config import Config
 from waifu_llm.generation import silence
 from waifu_llm.guest import Guest
-from waifu_llm.house import House, Waits
+from waifu_llm.house import Elsewhere, House, Waits
 from waifu_llm.loads import LoadLimits, Loads, OpenBackend
 from waifu_llm.plugins import Catalogue
 from waifu_llm.redaction import Redactor
@@ -52,9 +53,9 @@ class Engine:
             generations={},
         )
 
-    def enter(self, *, client: bool = True) -> Guest:
+    def enter(self, *, client: bool = True, urgency: Urgency = "live") -> Guest:
         """Somebody came in: a client, or a room of the module that has work of its own."""
-        guest = Guest(self._house)
+        guest = Guest(self._house, urgency)
         if client:
             self._guests[guest] = None
         return guest
@@ -82,7 +83,11 @@ class Engine:
 
     def concurrency(self, spec: ProviderSpec) -> int:
         """How many generations at once it takes."""
-        return self._house.loads.concurrency(spec)
+        return (self._house.elsewhere or self._house.loads).concurrency(spec)
+
+    def goes_elsewhere(self, elsewhere: Elsewhere) -> None:
+        """From now on this one says what runs in a process of this machine, and what does not."""
+        self._house.elsewhere = elsewhere
 
     @property
     def closing(self) -> bool:

@@ -127,6 +127,10 @@ class Generation:
             self._thoughts.add(text)
         self._listener.reasoning(text)
 
+    def still_waits(self) -> None:
+        if self._first_token is None:
+            self._started = self._last_token = monotonic()
+
     def flush(self) -> None:
         self._last_token = monotonic()
         self._listener.flush()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from waifu_llm import profiles
-from waifu_llm.backend import Request
+from waifu_llm.backend import Request, Urgency
 from waifu_llm.errors import InvalidMessage, Unavailable, Unexpected, WaifuError
 from waifu_llm.fitted import fitted
 from waifu_llm.generation import Generation, Listener, silence
@@ -23,8 +23,9 @@ from waifu_llm.works import Work, Works
 class Guest:
     """What one client holds, and what it has running."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, urgency: Urgency = "live") -> None:
         self._house = house
+        self._urgency = urgency
         self._generations: dict[str, Generation] = {}
         self._tasks = Tasks()
         self.holdings = Holdings(house)
@@ -45,7 +46,9 @@ class Guest:
             )
         holding = self.holdings.find(asked.provider_name)
         provider = asked.provider_name or (holding.name if holding else "")
-        sent = Request(asked.messages or [], asked.params, bool(asked.stream), asked.prompt)
+        sent = Request(
+            asked.messages or [], asked.params, bool(asked.stream), asked.prompt, self._urgency
+        )
         request = profiles.apply(self.holdings.profile_of(holding), sent)
         generation = Generation(asked.id, provider, request, listener, asked.session)
         self._register(generation)

@@ -166,10 +166,14 @@ class Holdings:
         house, asked = self._house, holding.asked
         holding.stored_version = house.stored.look()
         spec, profile = house.find(asked.provider)
-        values = await house.stored.settings(spec, profile, asked.settings, asked.key)
+        far = house.elsewhere
+        place = far.place(spec, profile, asked.settings, asked.key) if far else None
+        values: dict[str, Any] = {}
+        if place is None or place.needs_settings:
+            values = await house.stored.settings(spec, profile, asked.settings, asked.key)
         if house.closing:
             raise Unavailable("The module is shutting down.")
-        return house.loads.obtain(spec, values)
+        return house.loads.obtain(spec, values, place)
 
     def unload(self, provider: str | None) -> str:
         """Give back what was loaded under this name, or is being loaded; else the last.

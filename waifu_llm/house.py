@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 from waifu_llm.conversation import Params
 from waifu_llm.generation import Generation, Limits
-from waifu_llm.loads import Loads
+from waifu_llm.loads import Loads, Place
 from waifu_llm.plugins import Catalogue
 from waifu_llm.profiles import Profile
 from waifu_llm.specs import ProviderSpec
@@ -32,6 +33,22 @@ class Waits(Struct, frozen=True):
         return Limits((asked or first) / 1000, (asked or self.between_tokens_ms) / 1000)
 
 
+class Elsewhere(Protocol):
+    """Knows what is not to run in a process of this machine alone."""
+
+    def place(
+        self,
+        spec: ProviderSpec,
+        profile: Profile | None,
+        settings: Mapping[str, Any],
+        key: str | None,
+    ) -> Place | None:
+        """Where it is to run that somebody loads with these settings and this stored key."""
+
+    def concurrency(self, spec: ProviderSpec) -> int:
+        """How many generations at once it takes, wherever they run."""
+
+
 class House(Struct):
     """What all guests share."""
 
@@ -41,6 +58,7 @@ class House(Struct):
     waits: Waits
     sessions: dict[str, dict[Generation, None]]
     generations: dict[Generation, None]
+    elsewhere: Elsewhere | None = None
     closing: bool = False
 
     def register(self, generation: Generation) -> None:

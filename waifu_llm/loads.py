@@ -28,6 +28,17 @@ OpenBackend = Callable[[ProviderSpec, Mapping[str, Any], Progress], Awaitable[Ba
 _RETRY_AFTER_MS = 1_000
 
 
+class Place(Struct, frozen=True):
+    """Where a thing is to run, when that is not in a process of this machine alone."""
+
+    name: str
+    """Things at places of two names are two things."""
+    open: OpenBackend
+    concurrency: int
+    needs_settings: bool
+    """Whether it is loaded with what is stored here."""
+
+
 class LoadLimits(Struct, frozen=True):
     """How much may be loaded, run and wait."""
 
@@ -62,6 +73,7 @@ class Loaded:
         limits: LoadLimits,
         waiting: Waiting,
         on_idle: Callable[[Loaded], None],
+        concurrency: int,
     ) -> None:
         self.spec = spec
         self.settings = settings
@@ -80,7 +92,7 @@ class Loaded:
         self._wanted_model: str | None = None
         self._closing = Tasks()
         self._idle_timer: asyncio.TimerHandle | None = None
-        self.concurrency = limits.concurrency(spec)
+        self.concurrency = concurrency
         self._places = asyncio.Semaphore(self.concurrency)
 
     # Holding
@@ -280,22 +292,33 @@ class Loads:
         self._limits = limits
         self._redactor = redactor
         self._waiting = Waiting(limits.max_waiting)
-        self._things: dict[tuple[str, str], Loaded] = {}
+        self._things: dict[tuple[str, str, str], Loaded] = {}
         self._closing = Tasks()
 
-    def obtain(self, spec: ProviderSpec, settings: Mapping[str, Any]) -> Loaded:
+    def obtain(
+        self, spec: ProviderSpec, settings: Mapping[str, Any], place: Place | None = None
+    ) -> Loaded:
         """
         Raises:
             Busy: When too many things are loaded already.
         """
-        key = (spec.name, json.dumps(settings, sort_keys=True))
+        key = (spec.name, json.dumps(settings, sort_keys=True), place.name if place else "")
         if key not in self._things:
             self._make_room()
-            self._things[key] = Loaded(
-                spec, settings, self._open_backend, self._limits, self._waiting, self._free
-            )
+            self._things[key] = self._new(spec, settings, place)
             self._redactor.learn(spec.secrets_of(settings))
         return self._things[key]
+
+    def _new(self, spec: ProviderSpec, settings: Mapping[str, Any], place: Place | None) -> Loaded:
+        return Loaded(
+            spec,
+            settings,
+            place.open if place else self._open_backend,
+            self._limits,
+            self._waiting,
+            self._free,
+            place.concurrency if place else self._limits.concurrency(spec),
+        )
 
     def _make_room(self) -> None:
         """What nobody holds gives way, the oldest first."""

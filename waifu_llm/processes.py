@@ -24,7 +24,7 @@ class Processes:
     def __init__(self, config: Config, paths: Paths) -> None:
         self._paths = paths
         self._patience = Patience(obey=config.interrupt_grace_seconds)
-        self._environments = Environments(
+        self.environments = Environments(
             paths.environments,
             paths.cache,
             auto_install=config.auto_install,
@@ -39,7 +39,7 @@ class Processes:
         Raises:
             WaifuError: When it cannot be installed or started.
         """
-        python = await self._environments.ensure(spec, progress)
+        python = await self.environments.ensure(spec, progress)
         log_file = LogFile(self._paths.provider_log(spec.name))
         redactor = Redactor(spec.secrets_of(settings))
         process = ProviderProcess(spec, log_file, redactor, self._patience)

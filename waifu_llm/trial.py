@@ -87,6 +87,8 @@ class Answer:
     def final(self, final: Final) -> None:
         self._end(final.error)
 
+    def still_waits(self) -> None: ...
+
     def flush(self) -> None:
         pass
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from waifu_llm.backend import Request, Result
+from waifu_llm.conversation import Message, Params
 from waifu_llm.errors import WaifuError, from_code
 
 MAX_LINE = 32 * 1024 * 1024
@@ -81,9 +82,13 @@ class Operation(Struct, omit_defaults=True):
     texts: list[str] | None = None
 
 
-class GenerateOperation(Request, frozen=True):
-    """The same for a generation: the request's own fields, beside the id."""
+class GenerateOperation(Struct, frozen=True):
+    """The same for a generation: what a provider sees of the request, beside the id."""
 
+    messages: list[Message]
+    params: Params
+    stream: bool
+    prompt: str | None = None
     id: int = 0
     op: str = "generate"
 

@@ -19,6 +19,9 @@ FAILED, WRONG_USAGE, STOPPED = 1, 2, 130
 _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 COMMANDS = {
     "serve": "Run the module.",
+    "worker": "Generate on this machine for modules elsewhere.",
+    "workers": "Show the workers that are there, and what they offer.",
+    "queue": "Show what waits for workers, and see to what was parked.",
     "chat": "Talk to a model through a running module.",
     "status": "Show what a running module is doing.",
     "list": "List the providers, and what is installed of them.",

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from waifu_llm.backend import Urgency
 from waifu_llm.conversation import Params
 from waifu_llm.gathered import Gathered
 from waifu_llm.holdings import Asked
@@ -68,6 +69,13 @@ class Job:
     @property
     def text(self) -> str:
         return self._text.text()
+
+    @property
+    def urgency(self) -> Urgency:
+        """Beside those of others, where workers do it: somebody who waits and looks comes first."""
+        if self.priority == 0:
+            return "normal"
+        return "live" if self.priority > 0 else "low"
 
     # Listening
 

@@ -54,7 +54,7 @@ class Run:
         Raises:
             WaifuError: Whatever keeps it from its end.
         """
-        self._guest = self._engine.enter(client=False)
+        self._guest = self._engine.enter(client=False, urgency=self._job.urgency)
         try:
             await self._do_all_steps()
         finally:

@@ -1,0 +1,270 @@
+"""A module, a Redis and workers: processes of their own, as an operator starts them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis as Client
+from support import LIMIT, Module, Wire, generate
+from websockets.asyncio.client import connect
+
+from services.redis import Redis
+
+LEASE = 2
+CANARY = "sk-canary-of-a-client"
+
+
+class Far:
+    """A worker that a test started."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        line = process.stdout.readline()  # type: ignore[union-attr]
+        assert line.startswith("working as "), line
+        self.id = line.removeprefix("working as ").strip()
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+        self.process.wait(LIMIT)
+        self.process.stdout.close()  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def start_worker(home: Path, redis: Redis) -> Iterator[Callable[..., Far]]:
+    workers: list[Far] = []
+
+    def start(*flags: str, offers: str = "echo") -> Far:
+        command = [sys.executable, "-m", "waifu_llm", "worker", "--redis", redis.url, *flags]
+        command += ["--offers", offers, "--worker-lease-seconds", str(LEASE)]
+        variables = {**os.environ, "WAIFU_LLM_HOME": str(home)}
+        process = subprocess.Popen(command, env=variables, text=True, stdout=subprocess.PIPE)
+        workers.append(Far(process))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.end()
+
+
+@pytest.fixture(scope="module")
+def far_module(start_module: Callable[..., Module], redis: Redis) -> Module:
+    """One that leaves everything to workers."""
+    return start_module("--workers", redis.url, "--worker-lease-seconds", str(LEASE))
+
+
+@asynccontextmanager
+async def client(module: Module) -> AsyncIterator[Wire]:
+    async with connect(module.url, compression=None, max_size=None) as websocket:
+        wire = Wire(websocket)
+        await wire.ask({"type": "hello", "client": "test"})
+        yield wire
+
+
+async def see(module: Module, holds: Callable[[dict[str, Any]], bool]) -> None:
+    """Ask by a connection of its own: on another, answers come between."""
+    async with client(module) as wire:
+        await wire.status_until(holds)
+
+
+def slow(**more: Any) -> dict[str, Any]:
+    """A generation that would take minutes."""
+    params = {"extra": {"delay_ms": 50}, "max_output_length": 10_000}
+    return generate(model="count", params=params, provider="echo", **more)
+
+
+async def test_a_client_cannot_tell_that_a_worker_answers(
+    far_module: Module, start_worker: Callable[..., Far]
+) -> None:
+    start_worker()
+    async with client(far_module) as wire:
+        loaded = await wire.load("echo")
+        assert loaded["is_error"] is False
+        models = await wire.ask({"type": "get_models", "unique_request_id": "m"})
+        assert models["models"] == ["echo", "count"]
+        await wire.send(generate("one two three", provider="echo"))
+        said = await wire.until("generate_stream_done")
+        assert [each["chunk"] for each in said if "chunk" in each] == ["one", " two", " three"]
+        assert said[-1]["error"] == "SUCCESS"
+        assert said[-1]["usage"] == {"input_tokens": 3, "output_tokens": 3}
+        final = await wire.final(generate("whole", stream=False, provider="echo"))
+        assert final["response"] == "whole"
+        embedded = await wire.ask(
+            {"type": "embed", "unique_request_id": "e", "provider": "echo", "model_id": "echo"}
+            | {"texts": ["ab c"]}
+        )
+        assert embedded["embeddings"] == [[4.0, 2.0]]
+
+
+async def test_a_providers_error_comes_back_as_it_was(
+    far_module: Module, start_worker: Callable[..., Far]
+) -> None:
+    start_worker()
+    async with client(far_module) as wire:
+        params = {"extra": {"error": "RATE_LIMITED"}}
+        final = await wire.final(generate(provider="echo", params=params))
+        assert final["error"] == "RATE_LIMITED"
+
+
+async def test_an_interrupt_ends_the_sampling_on_the_worker(
+    far_module: Module, start_worker: Callable[..., Far], redis: Redis
+) -> None:
+    worker = start_worker()
+    async with client(far_module) as wire:
+        await wire.send(slow())
+        await wire.until("generate_stream_chunk")
+        await wire.send({"type": "interrupt", "unique_request_id": "i"})
+        assert (await wire.until("generate_stream_done"))[-1]["error"] == "INTERRUPT"
+        await until(lambda: running(redis, worker) == 0)
+
+
+async def test_a_client_that_vanishes_leaves_nothing_running(
+    far_module: Module, start_worker: Callable[..., Far], redis: Redis
+) -> None:
+    worker = start_worker()
+    async with client(far_module) as wire:
+        await wire.send(slow())
+        await wire.until("generate_stream_chunk")
+        wire.websocket.transport.abort()
+    await until(lambda: running(redis, worker) == 0)
+
+
+async def test_before_its_first_word_another_worker_takes_over_unseen(
+    far_module: Module, start_worker: Callable[..., Far]
+) -> None:
+    first = start_worker()
+    async with client(far_module) as wire:
+        params = {"extra": {"first_delay_ms": 1000}}
+        await wire.send(generate("moved", provider="echo", params=params))
+        await see(far_module, lambda status: status["workers"]["running"] == 1)
+        os.kill(first.process.pid, signal.SIGKILL)
+        start_worker()
+        final = (await wire.until("generate_stream_done"))[-1]
+        assert (final["error"], final["response"]) == ("SUCCESS", "moved")
+
+
+async def test_after_its_first_word_it_ends_with_an_error_that_says_so(
+    far_module: Module, start_worker: Callable[..., Far]
+) -> None:
+    worker = start_worker()
+    async with client(far_module) as wire:
+        await wire.send(slow())
+        await wire.until("generate_stream_chunk")
+        os.kill(worker.process.pid, signal.SIGKILL)
+        final = (await wire.until("generate_stream_done"))[-1]
+        assert final["error"] == "PROVIDER_CRASHED"
+        assert f"`{worker.id}` was lost in the middle of the answer" in final["message"]
+
+
+async def test_a_worker_that_is_drained_finishes_what_it_has_and_takes_no_more(
+    far_module: Module, start_worker: Callable[..., Far]
+) -> None:
+    worker = start_worker()
+    async with client(far_module) as wire:
+        params = {"extra": {"delay_ms": 20}, "max_output_length": 30}
+        await wire.send(generate(model="count", provider="echo", params=params))
+        await wire.until("generate_stream_chunk")
+        os.kill(worker.process.pid, signal.SIGTERM)
+        assert (await wire.until("generate_stream_done"))[-1]["error"] == "SUCCESS"
+    assert worker.process.wait(LIMIT) == 0
+
+
+async def test_who_offers_nothing_of_it_is_said_in_words(
+    far_module: Module, start_worker: Callable[..., Far]
+) -> None:
+    start_worker(offers="echo/echo")
+    async with client(far_module) as wire:
+        await wire.status_until(lambda status: len(status["workers"]["workers"]) == 1)
+        final = await wire.final(generate(model="count", provider="echo"))
+        assert final["error"] == "INVALID_MODEL"
+        assert "They have: echo." in final["message"]
+
+
+async def test_no_key_goes_through_redis(
+    far_module: Module, start_worker: Callable[..., Far], redis: Redis
+) -> None:
+    """One that a client brings is used on the module's own machine."""
+    start_worker()
+    with Client.from_url(redis.url).monitor() as monitor:
+        async with client(far_module) as wire:
+            await wire.load("openai", api_key=CANARY, base_url="http://127.0.0.1:9/v1")
+            await wire.final(generate("to a worker", provider="echo"))
+        said = ""
+        while "to a worker" not in said:
+            said += monitor.next_command()["command"]
+    assert CANARY not in said
+
+
+async def test_redis_may_be_started_anew_and_may_come_back_empty(
+    far_module: Module, start_worker: Callable[..., Far], redis: Redis
+) -> None:
+    start_worker()
+    async with client(far_module) as wire:
+        await wire.final(generate("before", provider="echo"))
+        await asyncio.to_thread(redis.restart)
+        assert (await wire.final(generate("after", provider="echo")))["response"] == "after"
+        with Client.from_url(redis.url) as there:
+            there.flushall()
+        assert (await wire.final(generate("empty", provider="echo")))["response"] == "empty"
+
+
+async def test_an_operator_sees_who_is_there_and_what_waits(
+    far_module: Module, start_worker: Callable[..., Far], redis: Redis
+) -> None:
+    worker = start_worker("--worker-places", "1")
+    async with client(far_module) as wire:
+        await wire.send(slow(id="one"))
+        await wire.until("generate_stream_chunk")
+        await wire.send(slow(id="two"))
+        await see(far_module, lambda status: status["workers"]["waiting"] == 1)
+        await until(lambda: running(redis, worker) == 1)
+        told = ours("workers", redis)
+        assert f"{worker.id}: ready" in told
+        assert "echo: 1 of 1 running, echo, count" in told
+        queued = json.loads(ours("queue", redis, "show", "--json"))["queues"]
+        assert [(each["running"], each["waiting"]) for each in queued] == [(1, 1)]
+        assert queued[0]["waiting_seconds"] >= 0
+        await wire.send({"type": "interrupt", "unique_request_id": "i"})
+        await wire.until("interrupt_ack")
+
+
+async def test_what_cannot_be_read_is_parked_and_harms_nothing(
+    far_module: Module, start_worker: Callable[..., Far], redis: Redis
+) -> None:
+    start_worker()
+    with Client.from_url(redis.url) as there:
+        there.xadd("{waifu}:work:live:echo", {"d": "no errand"})
+    async with client(far_module) as wire:
+        assert (await wire.final(generate("on", provider="echo")))["response"] == "on"
+    await until(lambda: "It cannot be read" in ours("queue", redis, "show"))
+    id = json.loads(ours("queue", redis, "show", "--json"))["parked"][0]["id"]
+    assert ours("queue", redis, "drop", id) == "1 dropped.\n"
+    assert "parked" not in ours("queue", redis, "show")
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LIMIT):
+        while not await asyncio.to_thread(holds):
+            await asyncio.sleep(0.05)
+
+
+def running(redis: Redis, worker: Far) -> int:
+    with Client.from_url(redis.url) as there:
+        found = json.loads(there.get(f"{{waifu}}:worker:{worker.id}") or "{}")
+    return sum(each["running"] for each in found.get("offers", {}).values())
+
+
+def ours(command: str, redis: Redis, *words: str) -> str:
+    whole = [sys.executable, "-m", "waifu_llm", command, *words, "--redis", redis.url]
+    return subprocess.run(whole, capture_output=True, text=True, check=True).stdout

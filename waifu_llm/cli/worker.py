@@ -1,0 +1,29 @@
+"""`waifu-llm worker`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from waifu_llm import system
+from waifu_llm.cli.options import resolved, setting_options
+from waifu_llm.extras import needed
+
+
+@click.command("worker", short_help="Generate on this machine for modules elsewhere.")
+@setting_options
+def command(flags: dict[str, Any]) -> None:
+    """Take generations from a Redis and do them with the providers that this machine has, until
+    Ctrl-C. What it has under way then is finished first; a second Ctrl-C ends it at once.
+
+    \b
+    Examples:
+      waifu-llm worker --redis redis://:PASSWORD@studio:6379/0 --offers llamacpp
+      waifu-llm worker --redis redis://studio --offers ollama/llama3 --offers openai
+    """
+    system.leave_first_place()
+    settings, found = resolved(flags)
+    with needed("redis", "A worker"):
+        from waifu_llm import worker_app
+    worker_app.run(settings, found, lambda id: click.echo(f"working as {id}"))

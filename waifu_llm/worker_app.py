@@ -1,0 +1,96 @@
+"""Puts a worker together and runs it: the same core as a module's, and no door but Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import platform
+from collections.abc import Callable
+
+from waifu_llm import system
+from waifu_llm.closing import Deadline
+from waifu_llm.config import Config, ConfigError
+from waifu_llm.core import Core, loop_factory
+from waifu_llm.paths import Paths
+from waifu_llm.workers.link import Link, secrets_of
+from waifu_llm.workers.names import Names
+from waifu_llm.workers.offers import Offers
+from waifu_llm.workers.worker import Worker
+
+CLOSE_SECONDS = 6.0
+log = logging.getLogger("waifu_llm.workers")
+
+
+class FarModule:
+    """A worker, from its first look into Redis to its last process ended."""
+
+    def __init__(self, config: Config, paths: Paths) -> None:
+        if not config.redis:
+            raise ConfigError("Say where the work comes from: --redis redis://HOST:PORT/DB.")
+        self._config = config
+        self._core = Core(config, paths)
+        self._core.redactor.learn(secrets_of(config.redis))
+        self._link = Link(config.redis)
+        self._worker = Worker(
+            self._core.engine,
+            self._link,
+            Names(config.workers_name),
+            self._offers(),
+            name=config.worker_name or platform.node() or "worker",
+            lease=config.worker_lease_seconds,
+        )
+
+    def _offers(self) -> Offers:
+        """What is named, else what is installed here and has its key.
+
+        Raises:
+            ConfigError: When that is nothing, or a name that is not known.
+        """
+        core, named = self._core, self._config.offers
+        specs = core.catalogue().specs
+        for each in named:
+            core.catalogue().find(each.partition("/")[0])
+        here = [name for name, spec in specs.items() if core.processes.environments.find(spec)]
+        if not named and not here:
+            raise ConfigError(
+                "No provider is installed here: say which are offered, such as --offers llamacpp."
+            )
+        places = self._config.worker_places
+        return Offers(core.engine, named or sorted(here), places, quiet=not named)
+
+    async def run(self, on_ready: Callable[[str], None]) -> None:
+        """Work until a signal comes or somebody says `drain`, then finish what it has.
+
+        Raises:
+            WaifuError: When Redis cannot be used from the start.
+        """
+        self._core.begin()
+        try:
+            await self._worker.open()
+            gc.freeze()
+            drained = asyncio.create_task(self._worker.until_drained())
+            drained.add_done_callback(lambda _: self._core.stopping.set())
+            await self._core.until_stopped(lambda: on_ready(self._worker.id))
+            self._worker.drain()
+            await drained
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        closing = Deadline(CLOSE_SECONDS)
+        await self._core.engine.silence()
+        await closing.close(self._worker.close(), self._core.engine.close())
+        await closing.over()
+        self._core.processes.kill()
+
+
+def run(config: Config, paths: Paths, on_ready: Callable[[str], None]) -> None:
+    """Run a worker until it is drained."""
+    system.tighten()
+
+    async def main() -> None:
+        await FarModule(config, paths).run(on_ready)
+
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(main())

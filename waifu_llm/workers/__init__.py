@@ -1,0 +1,1 @@
+"""Workers: other machines that generate, reached over Redis. Needs the extra `redis`."""

@@ -1,0 +1,263 @@
+"""The far side: a machine that takes errands from Redis and does them.
+
+It tells again and again that it is there, and what it has under way: whoever says nothing for as
+long as a lease has lost it. It can be stopped and killed at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import secrets
+import time
+from contextlib import suppress
+
+from waifu_llm.engine import Engine
+from waifu_llm.errors import Unavailable, WaifuError
+from waifu_llm.tasks import Tasks
+from waifu_llm.version import __version__
+from waifu_llm.wire import ProviderFailure
+from waifu_llm.workers import events, roll
+from waifu_llm.workers.events import Event
+from waifu_llm.workers.link import FAILURES, Link
+from waifu_llm.workers.mouth import Entry, Mouth
+from waifu_llm.workers.names import GROUP, Names
+from waifu_llm.workers.offers import Offers
+from waifu_llm.workers.parked import park
+from waifu_llm.workers.roll import Said
+from waifu_llm.workers.run import Run
+from waifu_llm.workers.scripts import KEEP
+from waifu_llm.workers.taker import Found, Taker
+
+MOST_ATTEMPTS = 5
+_ALONE = 2
+"""So often nobody may be there who waits, before it is believed: Redis may have been emptied."""
+_BEATS = 10
+"""So often in each lease it says that it is there."""
+_OFFERS_SECONDS = 30.0
+_TOLD_AT_ONCE = 1000
+_LOOKS_EVERY_SECONDS = 1.0
+_GOODBYE_SECONDS = 1.0
+log = logging.getLogger("waifu_llm.workers")
+
+
+class Worker:
+    """One of them. `open` it, then wait `until_drained`; `close` it whatever became of that."""
+
+    def __init__(
+        self, engine: Engine, link: Link, names: Names, offers: Offers, *, name: str, lease: float
+    ) -> None:
+        self.id = f"{name}-{secrets.token_hex(3)}"
+        self._engine = engine
+        self._link = link
+        self._names = names
+        self._offers = offers
+        self._lease = lease
+        self._mouth = Mouth(link, names, self.id)
+        self._runs: dict[str, Run] = {}
+        self._takers: dict[str, Taker] = {}
+        self._takings: list[asyncio.Task[None]] = []
+        self._beats: list[asyncio.Task[None]] = []
+        self._tasks = Tasks()
+        self._draining = asyncio.Event()
+        self._started = time.time()
+        self._done = self._failed = 0
+
+    async def open(self) -> None:
+        """See what there is to offer, and begin to take.
+
+        Raises:
+            Unavailable: When Redis cannot be used from the start.
+        """
+        await self._link.check()
+        await self._offer()
+        beats = self._beat, self._listen, self._renew
+        self._beats = [asyncio.create_task(each()) for each in beats]
+
+    async def until_drained(self) -> None:
+        """Until somebody says so, and what it had then is done. A Redis that stays away then is
+        not waited for longer than a lease: others have its work by that time."""
+        await self._draining.wait()
+        finishing, away = asyncio.create_task(self._finish()), 0.0
+        while not finishing.done() and away < self._lease:
+            await asyncio.wait([finishing], timeout=_LOOKS_EVERY_SECONDS)
+            away = away + _LOOKS_EVERY_SECONDS if self._link.trouble else 0.0
+        finishing.cancel()
+        await asyncio.gather(finishing, return_exceptions=True)
+
+    def drain(self) -> None:
+        """Finish what it has, take no more."""
+        self._draining.set()
+        for taker in self._takers.values():
+            taker.drain()
+
+    async def close(self) -> None:
+        """What it has yet is another's, after a lease."""
+        mine = [*self._beats, *self._takings]
+        for each in mine:
+            each.cancel()
+        self._tasks.cancel()
+        await asyncio.gather(*mine, return_exceptions=True)
+        await self._say_goodbye()
+        await self._link.close()
+
+    async def _finish(self) -> None:
+        await asyncio.gather(*self._takings)
+        await self._tasks.over()
+        await self._mouth.over()
+
+    async def _say_goodbye(self) -> None:
+        redis = self._link.redis
+        with suppress(TimeoutError, *FAILURES):  # it expires
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                await redis.delete(self._names.worker(self.id), self._names.to(self.id))
+                await redis.zrem(self._names.workers, self.id)
+
+    # What it takes
+
+    def _begin(self, found: Found) -> asyncio.Task[None] | None:
+        try:
+            errand = events.decode_errand(found.fields.get(b"d", b""))
+        except events.UNREADABLE as exc:
+            self._park(found, f"It cannot be read: {exc}.")
+            return None
+        attempt = errand.tries + found.taken_before
+        entry = Entry(found.stream, found.id, errand, attempt)
+        if attempt > MOST_ATTEMPTS:
+            self._refuse(found, entry)
+            return None
+        run = Run(self._engine, self._mouth, entry, self.id)
+        self._runs[run.id] = run
+        return self._tasks.start(self._do(run))
+
+    async def _do(self, run: Run) -> None:
+        try:
+            await run.do()
+        finally:
+            del self._runs[run.id]
+            self._done += not run.has_failed
+            self._failed += run.has_failed
+
+    def _refuse(self, found: Found, entry: Entry) -> None:
+        """Whoever had it died of it, or so it seems."""
+        why = f"It was begun {MOST_ATTEMPTS} times, and each time its worker was lost."
+        run, back = secrets.token_hex(6), entry.errand.back
+        failure = ProviderFailure(Unavailable.code, f"{why} It is not begun once more.")
+        last = entry.attempt
+        self._mouth.say(back, Event(entry.errand.id, run, 1, taken=self.id, attempt=last))
+        self._mouth.say(back, Event(entry.errand.id, run, 2, error=failure))
+        self._mouth.flush()
+        self._park(found, why)
+
+    def _park(self, found: Found, why: str) -> None:
+        log.warning("an errand is parked: %s", why)
+
+        async def put() -> None:
+            await park(self._link, self._names, self.id, found, why)
+
+        self._tasks.start(self._link.surely(put))
+
+    # What it says of itself
+
+    async def _beat(self) -> None:
+        while True:
+            await self._link.surely(self._say_that_it_is_there)
+            await asyncio.sleep(self._lease / _BEATS)
+
+    async def _say_that_it_is_there(self) -> None:
+        await self._keep()
+        pipeline = self._link.redis.pipeline(transaction=False)
+        key = self._names.worker(self.id)
+        pipeline.set(key, roll.encode(self._said()), ex=max(1, round(self._lease)))
+        pipeline.zadd(self._names.workers, {self.id: time.time()})
+        await pipeline.execute()
+
+    def _said(self) -> Said:
+        return Said(
+            id=self.id,
+            host=platform.node(),
+            pid=os.getpid(),
+            version=__version__,
+            started=self._started,
+            heard=time.time(),
+            state="draining" if self._draining.is_set() else "ready",
+            offers=self._offers.now(self._running()),
+            lease=self._lease,
+            done=self._done,
+            failed=self._failed,
+        )
+
+    def _running(self) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for run in self._runs.values():
+            provider = run.entry.errand.source.provider
+            counts[provider] = counts.get(provider, 0) + 1
+        return counts
+
+    async def _keep(self) -> None:
+        """Renew the lease of all that is under way."""
+        runs = list(self._runs.values())
+        if not runs:
+            return
+        keys = [key for run in runs for key in self._keys(run.entry)]
+        ids = [run.entry.id for run in runs]
+        words = await KEEP.run(self._link.redis, keys, GROUP, self.id, *ids)
+        for run, word in zip(runs, words, strict=True):
+            run.still_waits()
+            run.nobody_waits = run.nobody_waits + 1 if word == b"alone" else 0
+            if word == b"lost":
+                log.warning("another worker took over what this one was doing")
+                run.lose()
+            elif run.nobody_waits >= _ALONE:
+                run.stop()
+
+    def _keys(self, entry: Entry) -> tuple[str, str]:
+        return entry.stream, self._names.module(entry.errand.back)
+
+    # What it is told
+
+    async def _listen(self) -> None:
+        mine, last = self._names.to(self.id), b"0-0"
+        while True:
+            told = await self._link.read(mine, last, _TOLD_AT_ONCE)
+            for last, fields in told:  # noqa: B007
+                self._obey(fields)
+            if told:
+                await self._link.surely(lambda: self._link.redis.delete(mine))
+
+    def _obey(self, fields: dict[bytes, bytes]) -> None:
+        if b"drain" in fields:
+            self.drain()
+        elif run := self._runs.get(fields.get(b"stop", b"").decode()):
+            run.stop()
+
+    # What it offers
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(_OFFERS_SECONDS)
+            try:
+                await self._offer()
+            except WaifuError as error:
+                log.warning("%s", error.message)
+
+    async def _offer(self) -> None:
+        for provider, offer in (await self._offers.look()).items():
+            taker = self._takers.get(provider)
+            if taker is None and not self._draining.is_set():
+                taker = Taker(
+                    self._link,
+                    self._names,
+                    self.id,
+                    places=offer.places,
+                    lease=self._lease,
+                    begin=self._begin,
+                )
+                self._takers[provider] = taker
+                self._takings.append(asyncio.create_task(taker.run()))
+            if taker:
+                taker.routes = offer.routes(provider)
+        for provider in self._takers.keys() - self._offers.now({}).keys():
+            self._takers[provider].routes = []
