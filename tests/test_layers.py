@@ -52,6 +52,7 @@ LAYERS = [
     ["engine", "answers", "conformance"],
     ["jobs"],
     ["chats"],
+    ["workers"],
     ["doors.trust", "doors.token", "doors.frames", "doors.errands"],
     ["doors.lobby", "doors.replies"],
     ["doors.backlog", "doors.instruction_messages", "doors.job_messages"],
@@ -73,6 +74,7 @@ OPTIONAL = {
     "chats": {"sqlalchemy", "alembic", "aiosqlite"},
     "rabbitmq": {"aio_pika", "aiormq", "pamqp"},
     "doors.rabbitmq": {"aio_pika"},
+    "workers": {"redis"},
     "rabbitmq_client": {"aio_pika"},
 }
 """What a room, or a file, may import where an extra is installed."""

@@ -1,0 +1,1 @@
+"""Generating on other machines: what carries it is Redis, and we write no broker."""

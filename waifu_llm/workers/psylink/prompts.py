@@ -1,0 +1,164 @@
+"""Prompts in hand: each is answered and settled, whatever becomes of it, and no more than there are
+places for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from functools import partial
+
+from waifu_llm.errors import Interrupted, ProviderCrashed, Timeout, WaifuError
+from waifu_llm.tasks import Tasks
+from waifu_llm.workers.psylink.config import Properties
+from waifu_llm.workers.psylink.messages import (
+    Output,
+    Parked,
+    Prompt,
+    answer_to,
+    failure_of,
+    park,
+    read_prompt,
+)
+from waifu_llm.workers.psylink.model import Model
+from waifu_llm.workers.psylink.outages import Outages
+from waifu_llm.workers.psylink.queues import PromptQueue, Taken
+
+MOST_ATTEMPTS = 5
+"""Of one worker at a prompt, and of workers that die of it."""
+_LONGEST_PAUSE = 30.0
+
+log = logging.getLogger("waifu_llm.workers.psylink")
+
+
+class Work:
+    """One prompt that was taken."""
+
+    def __init__(self, taken: Taken) -> None:
+        self.taken = taken
+        self.task: asyncio.Task[None]
+        self.is_settling = False
+
+
+class Prompts:
+    """All that this worker has in hand."""
+
+    def __init__(
+        self, queue: PromptQueue, model: Model, outages: Outages, worker_id: str, limit: int
+    ) -> None:
+        self.answered = self.failed = 0
+        self.changed = asyncio.Event()
+        """Set whenever one is over."""
+        self._queue = queue
+        self._model = model
+        self._outages = outages
+        self._worker_id = worker_id
+        self._limit = limit
+        self._works: set[Work] = set()
+        self._tasks = Tasks()
+        self._turn = asyncio.Lock()
+        """Between Redis' taking and our knowing of it, nobody asks what is in hand."""
+
+    def __len__(self) -> int:
+        return len(self._works)
+
+    async def take(self, bounds: Properties) -> bool:
+        """Begin with one more. False where none is there for us."""
+        async with self._turn:
+            taken = await self._outages.through(partial(self._queue.take, bounds))
+            if taken is None:
+                return False
+            work = Work(taken)
+            self._works.add(work)
+            work.task = self._tasks.start(self._do(work, bounds.expiry_seconds))
+        return True
+
+    async def keep(self, lease_seconds: float) -> None:
+        """Say that this worker lives. What it has lost to another meanwhile, it stops."""
+        async with self._turn:
+            held = [each.taken for each in self._works]
+            step = partial(self._queue.keep, held, lease_seconds)
+            gone = await self._outages.through(step)
+        for work in self._works:
+            if work.taken.mark in gone and not work.is_settling:
+                work.task.cancel()
+
+    async def over(self) -> None:
+        """Until all are."""
+        await self._tasks.over()
+
+    async def stop(self) -> None:
+        """At once. What is not answered is not settled either."""
+        self._tasks.cancel()
+        await self._tasks.over()
+
+    async def _do(self, work: Work, expiry: float) -> None:
+        try:
+            output, parked = await self._outcome(work.taken, expiry)
+            work.is_settling = True
+            settle = partial(self._queue.settle, work.taken, expiry, output, parked)
+            if await self._outages.through(settle):
+                self._count(output)
+        except Interrupted:
+            pass  # the module closes: what is not settled goes back, for others
+        finally:
+            self._works.discard(work)
+            self.changed.set()
+
+    def _count(self, output: Output | None) -> None:
+        if output and not output.error:
+            self.answered += 1
+        else:
+            self.failed += 1
+
+    async def _outcome(self, taken: Taken, expiry: float) -> tuple[Output | None, Parked | None]:
+        """What the client hears, and what is put aside. Who sent something that cannot be read, or
+        long ago, waits for nothing that we could send."""
+        try:
+            prompt = read_prompt(taken.raw, self._limit)
+            _see_that_it_is_in_time(prompt, taken, expiry)
+        except WaifuError as error:
+            return None, self._park(taken, error)
+        try:
+            text = await self._answer(prompt, taken)
+        except Interrupted:
+            raise
+        except WaifuError as error:
+            failure = failure_of(prompt, self._worker_id, error, time.time())
+            return failure, self._park(taken, error)
+        return answer_to(prompt, self._worker_id, text, time.time()), None
+
+    async def _answer(self, prompt: Prompt, taken: Taken) -> str:
+        """What fails for now is tried again, after longer and longer pauses."""
+        if taken.deaths >= MOST_ATTEMPTS:
+            raise ProviderCrashed(f"{taken.deaths} workers died while they had this prompt.")
+        for attempt in range(1, MOST_ATTEMPTS):
+            try:
+                return await self._model.answer(prompt.input)
+            except WaifuError as error:
+                if not error.retryable:
+                    raise
+                log.warning("An attempt failed, and another follows: %s", error)
+                await asyncio.sleep(_pause(error, attempt))
+        return await self._model.answer(prompt.input)
+
+    def _park(self, taken: Taken, error: WaifuError) -> Parked:
+        log.warning("A prompt is put aside: %s", error)
+        return park(taken.raw, self._worker_id, error, time.time(), self._limit)
+
+
+def _see_that_it_is_in_time(prompt: Prompt, taken: Taken, expiry: float) -> None:
+    """
+    Raises:
+        Timeout: When whoever sent it has given it up.
+    """
+    age = taken.now - prompt.timestamp
+    if age > expiry:
+        raise Timeout(f"It waited for {age:.0f} s, and expires after {expiry:g} s.")
+
+
+def _pause(error: WaifuError, attempt: int) -> float:
+    """Not all who failed together try again together."""
+    seconds = 0.5 * 2**attempt if error.retry_after_ms is None else error.retry_after_ms / 1000
+    return min(seconds, _LONGEST_PAUSE) * random.uniform(0.75, 1.25)
