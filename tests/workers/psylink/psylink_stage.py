@@ -1,5 +1,5 @@
-"""Where Psylink's workers are tested: a real Redis, a plain client of it, and a model that says what
-a test says, and when."""
+"""Where Psylink's workers are tested: a real Redis, a plain client of it, and a model that says
+what a test says, and when."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class PlainClient:
         return [json.loads(each) for each in self.waiting(f"{queue}:parked")]
 
     def keys(self) -> set[str]:
-        return {key.decode() for key in self.redis.keys()}
+        return {key.decode() for key in self.redis.scan_iter()}
 
 
 class Turn:

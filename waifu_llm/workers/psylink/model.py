@@ -15,7 +15,7 @@ from waifu_llm.backend import Request
 from waifu_llm.config import ConfigError
 from waifu_llm.conversation import Message, Params
 from waifu_llm.engine import Engine
-from waifu_llm.errors import InvalidMessage, Unavailable
+from waifu_llm.errors import Interrupted, InvalidMessage, Unavailable
 from waifu_llm.fitted import fitted
 from waifu_llm.guest import Guest
 from waifu_llm.holdings import Asked
@@ -31,6 +31,8 @@ _LOAD_WORDS = {
     "n_threads": "threads",
     "n_batch": "batch",
 }
+_ANSWER_WORDS = {"repeat_penalty": "repetition_penalty"}
+"""Those of llama-cpp-python that nobody else uses."""
 _FILES = "models_folder"
 """The setting of a provider that runs files. A file in place of the folder is its only model."""
 _SAMPLERS = {"llamacpp": ("top_k", "min_p", "typical_p")}
@@ -91,7 +93,7 @@ def _params(spec: ProviderSpec, given: dict[str, Any]) -> Params:
     for name in given.keys() & {"max_tokens", "max_completion_tokens"}:
         if type(given[name]) is int and given[name] <= 0:
             del given[name]
-    params = params_of(given, "llama_params")
+    params = params_of({_ANSWER_WORDS.get(n, n): given[n] for n in given}, "llama_params")
     known = _SAMPLERS.get(spec.installs_as)
     for name in params.extra or {} if known else ():
         if known and name not in known:
@@ -165,8 +167,11 @@ class Model:
         """Go on from a text; where the provider cannot, answer it.
 
         Raises:
+            Interrupted: When nobody is to answer now.
             WaifuError: Why there is no answer.
         """
+        if not self.loaded:
+            raise Interrupted("The model was given back.")
         plan, ear = self.plan, Ear(_nobody, _nobody)
         asked = self._question(plan, text)
         self._guest.generate(asked, ear)

@@ -17,6 +17,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0
 _FAILURES = (RedisError, OSError)
 """A TimeoutError is an OSError."""
 _MOST_SHOWN = 300
+_CANCEL_AGAIN_SECONDS = 0.05
 
 
 class Outages:
@@ -51,12 +52,15 @@ class Outages:
 
 
 async def _cancellable(step: Callable[[], Awaitable[T]]) -> T:
-    """redis-py swallows a cancellation now and then, and its caller would go on for ever."""
-    task = asyncio.current_task()
-    assert task is not None
-    before = task.cancelling()
+    """redis-py swallows a cancellation that comes while it connects, and works on."""
+    working = asyncio.ensure_future(step())
     try:
-        return await step()
-    finally:
-        if task.cancelling() > before:
-            raise asyncio.CancelledError
+        await asyncio.wait([working])
+    except asyncio.CancelledError:
+        while not working.done():
+            working.cancel()
+            await asyncio.wait([working], timeout=_CANCEL_AGAIN_SECONDS)
+        if not working.cancelled():
+            working.exception()  # seen, so that nobody complains that it was not
+        raise
+    return working.result()

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Callable
 from functools import partial
 
 from waifu_llm.errors import Interrupted, ProviderCrashed, Timeout, WaifuError
@@ -63,11 +64,15 @@ class Prompts:
     def __len__(self) -> int:
         return len(self._works)
 
-    async def take(self, bounds: Properties) -> bool:
-        """Begin with one more. False where none is there for us."""
+    async def take(self, bounds: Properties, may_take: Callable[[], bool]) -> bool:
+        """Begin with one more. False where none is there for us. Who was told to take no more while
+        Redis was asked gives it back."""
         async with self._turn:
             taken = await self._outages.through(partial(self._queue.take, bounds))
             if taken is None:
+                return False
+            if not may_take():
+                await self._keep(bounds.lease_seconds)
                 return False
             work = Work(taken)
             self._works.add(work)
@@ -77,12 +82,14 @@ class Prompts:
     async def keep(self, lease_seconds: float) -> None:
         """Say that this worker lives. What it has lost to another meanwhile, it stops."""
         async with self._turn:
-            held = [each.taken for each in self._works]
-            step = partial(self._queue.keep, held, lease_seconds)
-            gone = await self._outages.through(step)
+            gone = await self._keep(lease_seconds)
         for work in self._works:
             if work.taken.mark in gone and not work.is_settling:
                 work.task.cancel()
+
+    async def _keep(self, lease_seconds: float) -> set[bytes]:
+        held = [each.taken for each in self._works]
+        return await self._outages.through(partial(self._queue.keep, held, lease_seconds))
 
     async def over(self) -> None:
         """Until all are."""

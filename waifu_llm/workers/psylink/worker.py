@@ -108,11 +108,15 @@ class PsylinkWorker:
         while not self._draining:
             self._turned.clear()
             self._prompts.changed.clear()
-            if not self._model.loaded or len(self._prompts) >= self._places:
+            if not self._may_take():
                 await _until_either(self._prompts.changed.wait(), self._turned.wait())
-            elif not await self._prompts.take(self._config.properties):
+            elif not await self._prompts.take(self._config.properties, self._may_take):
                 await _until_either(self._until_new(self._prompt_queue), self._turned.wait())
         await self._prompts.over()
+
+    def _may_take(self) -> bool:
+        has_place = len(self._prompts) < self._places
+        return has_place and self._model.loaded and not self._draining
 
     async def _keep_the_lease(self) -> None:
         while True:
