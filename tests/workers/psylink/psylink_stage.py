@@ -38,6 +38,7 @@ class PlainClient:
     """Knows nothing of us: it pushes at the left and pops at the right."""
 
     def __init__(self, port: int) -> None:
+        self.port = port
         self.redis = redis.Redis(port=port)
 
     def prompt(self, text: str = "Once", **fields: Any) -> dict[str, Any]:

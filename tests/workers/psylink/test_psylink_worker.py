@@ -11,6 +11,8 @@ import pytest
 from psylink_stage import COMMANDS, OUTPUTS, PARKED, PROMPTS, TALKER
 
 from waifu_llm.errors import InvalidPrompt, OutOfMemory, ProviderCrashed
+from waifu_llm.workers.psylink.config import Properties, RedisPlace
+from waifu_llm.workers.psylink.queues import PromptQueue
 
 # Prompts
 
@@ -151,6 +153,34 @@ async def test_but_not_for_ever(stage, client):
     output = await client.output()
     assert (output["error"], output["code"]) == ("Boom.", "PROVIDER_CRASHED")
     assert len(stage.turns) == 5
+
+
+async def test_a_prompt_that_workers_die_of_is_given_up(stage, client):
+    raw = client.send("deadly")
+    for _ in range(5):
+        victim = PromptQueue(stage.link(), RedisPlace(), "victim")
+        assert (await victim.take(Properties())).raw == raw
+        client.redis.delete(*client.redis.scan_iter(f"{PROMPTS}:lease:*"))
+        await victim.tidy(300)
+    await stage.start()
+    assert "5 workers died" in (await client.output())["error"]
+    assert client.parked()[0]["message"].encode() == raw
+    assert stage.turns == []
+
+
+async def test_connections_that_break_lose_nothing(stage, client):
+    await stage.start(lease_seconds=1)
+    sent = {client.send(str(n)) for n in range(30)}
+    answered = []
+    while len(answered) < 30:
+        client.redis.client_kill_filter(_type="normal", skipme=True)
+        for turn in [each for each in stage.turns if not each.over.done()]:
+            turn.end()
+        await asyncio.sleep(0.02)
+        answered += [json.loads(each) for each in client.redis.rpop(OUTPUTS, 30) or []]
+    assert sorted(each["input"] for each in answered) == sorted(map(str, range(30)))
+    assert len(sent) == 30
+    assert client.waiting() == client.waiting(OUTPUTS) == client.parked() == []
 
 
 MALFORMED = {

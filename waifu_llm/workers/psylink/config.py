@@ -19,6 +19,7 @@ from waifu_llm.protocol import in_words
 _DAYS_30 = 86_400.0 * 30
 _CHANGEABLE = ("llama_params", "properties")
 
+Priority = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 QueueName = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
@@ -65,8 +66,8 @@ class ModelChoice(Struct, frozen=True, forbid_unknown_fields=True):
 class Properties(Struct, frozen=True, forbid_unknown_fields=True):
     """Which prompts, and how long what is waited for."""
 
-    min_priority: int = 1
-    max_priority: int = 5
+    min_priority: Priority = 1
+    max_priority: Priority = 5
     expiry_seconds: Annotated[float, Meta(ge=1, le=_DAYS_30)] = 300.0
     """After this a prompt is answered no longer, and an output waits for nobody."""
     lease_seconds: Annotated[float, Meta(ge=1, le=3600)] = 30.0

@@ -6,11 +6,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Callable
 from functools import partial
 
-from waifu_llm.errors import Interrupted, ProviderCrashed, Timeout, WaifuError
+from waifu_llm.errors import Interrupted, ProviderCrashed, Timeout, Unexpected, WaifuError
 from waifu_llm.tasks import Tasks
 from waifu_llm.workers.psylink.config import Properties
 from waifu_llm.workers.psylink.messages import (
@@ -132,9 +131,16 @@ class Prompts:
         except Interrupted:
             raise
         except WaifuError as error:
-            failure = failure_of(prompt, self._worker_id, error, time.time())
-            return failure, self._park(taken, error)
-        return answer_to(prompt, self._worker_id, text, time.time()), None
+            return self._failure(prompt, taken, error)
+        except Exception as exc:  # given back, it would be taken again, and again
+            log.exception("a fault of the module")
+            fault = Unexpected(f"A fault of the module: {exc!r}. Please report it.")
+            return self._failure(prompt, taken, fault)
+        return answer_to(prompt, self._worker_id, text, taken.now), None
+
+    def _failure(self, prompt: Prompt, taken: Taken, error: WaifuError) -> tuple[Output, Parked]:
+        failure = failure_of(prompt, self._worker_id, error, taken.now)
+        return failure, self._park(taken, error)
 
     async def _answer(self, prompt: Prompt, taken: Taken) -> str:
         """What fails for now is tried again, after longer and longer pauses."""
@@ -146,13 +152,15 @@ class Prompts:
             except WaifuError as error:
                 if not error.retryable:
                     raise
-                log.warning("An attempt failed, and another follows: %s", error)
+                log.info("An attempt failed with %s, and another follows.", error.code)
                 await asyncio.sleep(_pause(error, attempt))
         return await self._model.answer(prompt.input)
 
     def _park(self, taken: Taken, error: WaifuError) -> Parked:
-        log.warning("A prompt is put aside: %s", error)
-        return park(taken.raw, self._worker_id, error, time.time(), self._limit)
+        log.warning(
+            "A prompt is put aside, with %s: `%s` says why.", error.code, self._queue.parked
+        )
+        return park(taken.raw, self._worker_id, error, taken.now, self._limit)
 
 
 def _see_that_it_is_in_time(prompt: Prompt, taken: Taken, expiry: float) -> None:
@@ -160,7 +168,7 @@ def _see_that_it_is_in_time(prompt: Prompt, taken: Taken, expiry: float) -> None
     Raises:
         Timeout: When whoever sent it has given it up.
     """
-    age = taken.now - prompt.timestamp
+    age = taken.taken - prompt.timestamp
     if age > expiry:
         raise Timeout(f"It waited for {age:.0f} s, and expires after {expiry:g} s.")
 

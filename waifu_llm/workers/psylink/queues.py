@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
+import time
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 from redis.asyncio import Redis
 
 from waifu_llm.workers.psylink import scripts
@@ -29,10 +30,16 @@ class Taken(Struct, frozen=True):
     """A message in hand."""
 
     raw: bytes
-    now: float
-    """When it was taken, by Redis' clock: all workers go by the same."""
+    taken: float
+    """When that was, in seconds of Redis' clock: all workers go by the same."""
     deaths: int = 0
     """How many workers died that had it."""
+    _taken_here: float = field(default_factory=time.monotonic)
+
+    @property
+    def now(self) -> float:
+        """By the same clock."""
+        return self.taken + time.monotonic() - self._taken_here
 
     @property
     def mark(self) -> bytes:
@@ -44,6 +51,7 @@ class Queue:
 
     def __init__(self, redis: Redis, name: str, outputs: str) -> None:
         self.name = name
+        self.parked = f"{name}:parked"
         self._redis = redis
         self._outputs = outputs
         self._settle = redis.register_script(scripts.SETTLE)
@@ -69,8 +77,8 @@ class Queue:
     async def _settle_in(
         self, held: str, message: Taken, output: Output | None, parked: Parked | None, expiry: float
     ) -> bool:
-        keys = [held, self._outputs, f"{self.name}:parked", f"{self.name}:attempts:"]
-        keys[-1] += message.mark.decode()
+        deaths = f"{self.name}:attempts:{message.mark.decode()}"
+        keys = [held, self._outputs, self.parked, deaths]
         ends = [_encoded(output), _encoded(parked)]
         limits = [_ms(2 * expiry), _ms(PARKED_SECONDS), MOST_PARKED]
         return bool(await self._settle(keys, [message.raw, *ends, *limits]))

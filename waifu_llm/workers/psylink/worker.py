@@ -116,7 +116,8 @@ class PsylinkWorker:
 
     def _may_take(self) -> bool:
         has_place = len(self._prompts) < self._places
-        return has_place and self._model.loaded and not self._draining
+        goes_on = not self._draining and not self._engine.closing
+        return has_place and goes_on and self._model.loaded
 
     async def _keep_the_lease(self) -> None:
         while True:
@@ -153,13 +154,13 @@ class PsylinkWorker:
             command = read_command(taken.raw, self._limit)
         except WaifuError as error:
             return None, park(taken.raw, self.worker_id, error, taken.now, self._limit)
-        if taken.now - command.timestamp > self._config.properties.expiry_seconds:
+        if taken.taken - command.timestamp > self._config.properties.expiry_seconds:
             return None, None
         try:
             said = await obey(self, command.input)
         except WaifuError as error:
-            return failure_of(command, self.worker_id, error, time.time()), None
-        return answer_to(command, self.worker_id, said, time.time()), None
+            return failure_of(command, self.worker_id, error, taken.now), None
+        return answer_to(command, self.worker_id, said, taken.now), None
 
     # What it can be told
 
