@@ -185,12 +185,61 @@ async def test_what_was_parked_is_bounded_and_expires(queue, client):
     assert 0 < client.redis.ttl(PARKED) <= 86_400
 
 
+def reads(client):
+    return client.redis.info("commandstats")["cmdstat_lrange"]["calls"]
+
+
 async def test_what_was_looked_at_is_not_looked_through_again(queue, client):
-    for n in range(50):
+    for n in range(1000):
         client.send(str(n), priority=9)
+    before = reads(client)
     assert await queue.take(BOUNDS) is None
-    before = client.redis.info("commandstats")["cmdstat_lrange"]["calls"]
-    assert await queue.take(BOUNDS) is None
-    assert client.redis.info("commandstats")["cmdstat_lrange"]["calls"] == before
+    assert reads(client) - before > 10
+    for news in range(5):
+        client.send(f"news {news}", priority=9)
+        before = reads(client)
+        assert await queue.take(BOUNDS) is None
+        assert reads(client) - before <= 3
     ours = client.send("ours")
     assert (await queue.take(BOUNDS)).raw == ours
+
+
+async def test_nor_is_it_where_all_are_as_urgent(queue, client):
+    sent = [client.send(str(n), priority=2) for n in range(1000)]
+    assert (await queue.take(BOUNDS)).raw == sent[0]
+    before = reads(client)
+    for n in range(1, 11):
+        assert (await queue.take(BOUNDS)).raw == sent[n]
+    assert reads(client) - before <= 20
+
+
+async def test_what_comes_later_and_is_more_urgent_goes_first(queue, client):
+    for n in range(300):
+        client.send(f"old {n}", priority=1)
+    assert (await queue.take(BOUNDS)).raw
+    for priority in (2, 4, 3, 5, 1, 6):
+        client.send(f"new {priority}", priority=priority)
+    order = [json.loads((await queue.take(BOUNDS)).raw)["input"] for _ in range(5)]
+    assert order == ["new 5", "new 4", "new 3", "new 2", "old 1"]
+
+
+async def test_what_others_took_or_put_back_meanwhile_misleads_nobody(queue, other, client):
+    for n in range(300):
+        client.send(f"{n}", priority=1 + n % 3)
+    taken = [await queue.take(BOUNDS)]
+    client.redis.lpop(PROMPTS, 7)
+    taken += [await other.take(BOUNDS) for _ in range(120)]
+    client.redis.rpop(PROMPTS, 3)
+    while each := await queue.take(BOUNDS):
+        taken.append(each)
+    assert len(taken) == 290
+    urgencies = [json.loads(each.raw)["priority"] for each in taken]
+    assert urgencies == sorted(urgencies, reverse=True)
+    dies(client, other)
+    await queue.tidy(300)
+    assert len([each async for each in _all(queue)]) == 120
+
+
+async def _all(queue):
+    while each := await queue.take(BOUNDS):
+        yield each

@@ -19,7 +19,7 @@ from waifu_llm.protocol import in_words
 _DAYS_30 = 86_400.0 * 30
 _CHANGEABLE = ("llama_params", "properties")
 
-Priority = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+Priority = Annotated[int, Meta(ge=-(10**9), le=10**9)]
 QueueName = Annotated[str, Meta(min_length=1, max_length=200)]
 
 

@@ -28,6 +28,8 @@ from waifu_llm.workers.psylink.queues import PromptQueue, Taken
 MOST_ATTEMPTS = 5
 """Of one worker at a prompt, and of workers that die of it."""
 _LONGEST_PAUSE = 30.0
+_SETTLED_AT_ONCE = 8
+"""Each needs a connection, and neither Redis nor its client gives out any number of them."""
 
 log = logging.getLogger("waifu_llm.workers.psylink")
 
@@ -57,6 +59,7 @@ class Prompts:
         self._limit = limit
         self._works: set[Work] = set()
         self._tasks = Tasks()
+        self._settling = asyncio.Semaphore(_SETTLED_AT_ONCE)
         self._turn = asyncio.Lock()
         """Between Redis' taking and our knowing of it, nobody asks what is in hand."""
 
@@ -104,8 +107,9 @@ class Prompts:
             output, parked = await self._outcome(work.taken, expiry)
             work.is_settling = True
             settle = partial(self._queue.settle, work.taken, expiry, output, parked)
-            if await self._outages.through(settle):
-                self._count(output)
+            async with self._settling:
+                if await self._outages.through(settle):
+                    self._count(output)
         except Interrupted:
             pass  # the module closes: what is not settled goes back, for others
         finally:

@@ -7,7 +7,6 @@ import hashlib
 import secrets
 import time
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 from msgspec import Struct, field
@@ -23,7 +22,7 @@ LOOK_SECONDS = 0.25
 """How often a list is looked at in which others' messages lie: Redis would not wait then."""
 MOST_PARKED = 1000
 PARKED_SECONDS = 86_400
-_EMPTY = b"0:"
+_NOTHING_SEEN = [b"", b"", b""]
 
 
 class Taken(Struct, frozen=True):
@@ -56,23 +55,20 @@ class Queue:
         self._outputs = outputs
         self._settle = redis.register_script(scripts.SETTLE)
         self._sweep = redis.register_script(scripts.SWEEP)
-        self._seen = b""
+        self._is_empty = False
+        self._seen = _NOTHING_SEEN
 
     async def wait(self) -> None:
         """Until there may be something that was not looked at. Only while the list is empty does
         Redis tell; to move the last message to where it is changes nothing."""
-        if self._seen.startswith(_EMPTY):
+        if self._is_empty:
             await self._redis.blmove(self.name, self.name, BLOCK_SECONDS, "RIGHT", "RIGHT")
         else:
             await asyncio.sleep(LOOK_SECONDS)
 
     def look_anew(self) -> None:
         """What was left may be wanted now."""
-        self._seen = b""
-
-    def _looked(self, found: list[Any]) -> list[Any]:
-        self._seen, *rest = found
-        return rest
+        self._is_empty, self._seen = False, _NOTHING_SEEN
 
     async def _settle_in(
         self, held: str, message: Taken, output: Output | None, parked: Parked | None, expiry: float
@@ -109,10 +105,12 @@ class PromptQueue(Queue):
         priorities = [bounds.min_priority, bounds.max_priority]
         lease = _ms(bounds.lease_seconds)
         attempts = f"{self.name}:attempts:"
-        found = await self._take(keys, [*priorities, self._seen, self._seat, lease, attempts])
-        if not (rest := self._looked(found)):
+        asked: list[str | bytes | int] = [*priorities, *self._seen, self._seat, lease, attempts]
+        length, *found = await self._take(keys, asked)
+        self._is_empty, self._seen = length == 0, found[:3]
+        if not found[3:]:
             return None
-        raw, deaths, now = rest
+        raw, deaths, now = found[3:]
         return Taken(raw, float(now), int(deaths))
 
     async def settle(
@@ -156,11 +154,12 @@ class CommandQueue(Queue):
 
     async def find(self) -> Taken | None:
         """The oldest that is for this worker."""
-        rest = self._looked(await self._find([self.name], [self._worker_id, self._seen]))
-        if not rest:
+        length, *found = await self._find([self.name], [self._worker_id, *self._seen[:2]])
+        self._is_empty, self._seen = length == 0, found[:2]
+        if not found[2:]:
             return None
         self.look_anew()
-        raw, now = rest
+        raw, now = found[2:]
         return Taken(raw, float(now))
 
     async def settle(

@@ -13,61 +13,90 @@ A script of Redis may find its keys by itself where Redis is no cluster.
 
 from __future__ import annotations
 
-_LOOK = """
--- How a list looks from outside: clients push at the left, so something new changes this.
-local function look_of(list)
-  local newest, oldest = redis.call('LINDEX', list, 0), redis.call('LINDEX', list, -1)
-  local marks = redis.sha1hex(newest or '') .. redis.sha1hex(oldest or '')
-  return redis.call('LLEN', list) .. ':' .. marks
-end
+_FIELD_OF = """
+local function mark_of(message) return message and redis.sha1hex(message) or '' end
 
--- A field of a message, as JSON has it. Inside of a string a quote stands behind a backslash, so
--- the pattern finds names alone; what is not as simple as that is decoded.
-local function field_of(message, name, pattern)
-  local key = '"' .. name .. '"%s*:%s*'
-  local _, stop, found = string.find(message, key .. pattern)
-  if stop and not string.find(message, key, stop) then return found end
+-- A field of a message, as JSON has it. What has the name once, before a colon and such a value, is
+-- read as it stands; all else is decoded. Inside of a string, a quote stands behind a backslash.
+local function field_of(message, quoted, pattern)
+  local _, stop = string.find(message, quoted, 1, true)
+  if stop and not string.find(message, quoted, stop + 1, true) then
+    local found = string.match(message, pattern, stop + 1)
+    if found then return found end
+  end
   local ok, read = pcall(cjson.decode, message)
-  if not ok or type(read) ~= 'table' then return nil end
-  local value = read[name]
-  if type(value) == 'number' or type(value) == 'string' then return tostring(value) end
-  return nil
+  local value = ok and type(read) == 'table' and read[string.sub(quoted, 2, -2)]
+  local is_plain = type(value) == 'number' or type(value) == 'string'
+  return is_plain and tostring(value) or nil
 end
 """
 
 TAKE = (
-    _LOOK
+    _FIELD_OF
     + """
--- The most urgent message, and among equals the oldest; all others stay where they are. One that
--- says no priority is nobody else's to see to.
+-- The most urgent message, and among equals the oldest; all others stay where they are.
+--
+-- What was looked at before is not looked through again: from the message that was the newest then
+-- (`newest`) to the right, nothing is more urgent than `ceiling`. Who returns something puts it at
+-- the right end; where `oldest` is there no more, that end is looked at too.
 local prompts, taken, lease, workers = unpack(KEYS)
-local least, most, seen, seat, lease_ms, attempts = unpack(ARGV)
-least, most = tonumber(least), tonumber(most)
-local look = look_of(prompts)
-if look == seen then return {look} end
+local least, most, newest, oldest, ceiling, seat, lease_ms, attempts = unpack(ARGV)
+least, most, ceiling = tonumber(least), tonumber(most), tonumber(ceiling)
+local NOBODYS, STEP = 1e15, 128
 
-local best, urgency, from_end = nil, -math.huge, -1
-repeat
-  local part = redis.call('LRANGE', prompts, from_end - 127, from_end)
-  for at = #part, 1, -1 do
-    local priority = tonumber(field_of(part[at], 'priority', '(-?[%d.eE+-]+)%s*[,}]'))
-    if not priority then
-      best, urgency = part[at], math.huge
-    elseif priority >= least and priority <= most and priority > urgency then
-      best, urgency = part[at], priority
-    end
-    if urgency >= most then break end
+-- How urgent it is to this worker: not at all, where it is for others. One that says no priority is
+-- nobody else's to see to.
+local function urgency_of(message)
+  local said = field_of(message, '"priority"', '^%s*:%s*(-?[%d.eE+-]+)%s*[,}]')
+  local priority = tonumber(said or '')
+  if not priority then return NOBODYS end
+  return priority >= least and priority <= most and priority or nil
+end
+
+local function raise_to(urgency)
+  if urgency and (not ceiling or urgency > ceiling) then ceiling = urgency end
+end
+
+local length, at, step, known = redis.call('LLEN', prompts), 0, 1, false
+while at < length and not known do
+  for _, message in ipairs(redis.call('LRANGE', prompts, at, at + step - 1)) do
+    if newest ~= '' and mark_of(message) == newest then known = true break end
+    raise_to(urgency_of(message))
   end
-  from_end = from_end - #part
-until #part == 0 or urgency >= most
-if not best then return {look} end
+  at, step = at + step, math.min(2 * step, STEP)
+end
 
-redis.call('LREM', prompts, -1, best)
-redis.call('LPUSH', taken, best)
-redis.call('SET', lease, seat, 'PX', lease_ms)
-redis.call('SADD', workers, seat)
-local deaths = redis.call('GET', attempts .. redis.sha1hex(best)) or '0'
-return {look, best, tonumber(deaths), tonumber(redis.call('TIME')[1])}
+local end_changed = mark_of(redis.call('LINDEX', prompts, -1)) ~= oldest
+local reach = ceiling and length or (end_changed and STEP or 0)
+local best, urgency
+at, step = 0, 1
+while at < math.min(reach, length) and not (best and ceiling and urgency >= ceiling) do
+  local part = redis.call('LRANGE', prompts, -at - step, -at - 1)
+  for place = #part, 1, -1 do
+    local found = urgency_of(part[place])
+    if found and (not best or found > urgency) then best, urgency = part[place], found end
+    if best and ceiling and urgency >= ceiling then break end
+  end
+  at, step = at + step, math.min(2 * step, STEP)
+end
+
+if best then
+  redis.call('LREM', prompts, -1, best)
+  redis.call('LPUSH', taken, best)
+  redis.call('SET', lease, seat, 'PX', lease_ms)
+  redis.call('SADD', workers, seat)
+end
+local state = {
+  redis.call('LLEN', prompts),
+  mark_of(redis.call('LINDEX', prompts, 0)),
+  mark_of(redis.call('LINDEX', prompts, -1)),
+  urgency and tostring(urgency) or '',
+}
+if best then
+  state[5], state[6] = best, redis.call('GET', attempts .. mark_of(best)) or '0'
+  state[7] = redis.call('TIME')[1]
+end
+return state
 """
 )
 
@@ -136,25 +165,23 @@ return 1
 """
 
 FIND_COMMAND = (
-    _LOOK
+    _FIELD_OF
     + """
 -- The oldest that is for this worker, or for nobody that could be told. It stays until SETTLE.
 local commands = KEYS[1]
-local worker, seen = unpack(ARGV)
-local look = look_of(commands)
-if look == seen then return {look} end
-local from_end = -1
-repeat
-  local part = redis.call('LRANGE', commands, from_end - 127, from_end)
-  for at = #part, 1, -1 do
-    local whose = field_of(part[at], 'worker_id', '"([^"\\\\]*)"')
-    if not whose or whose == worker then
-      return {look, part[at], tonumber(redis.call('TIME')[1])}
-    end
-  end
-  from_end = from_end - #part
-until #part == 0
-return {look}
+local worker, newest, oldest = unpack(ARGV)
+local state = {
+  redis.call('LLEN', commands),
+  mark_of(redis.call('LINDEX', commands, 0)),
+  mark_of(redis.call('LINDEX', commands, -1)),
+}
+if state[2] == newest and state[3] == oldest then return state end
+for _, command in ipairs(redis.call('LRANGE', commands, 0, -1)) do
+  local whose = field_of(command, '"worker_id"', '^%s*:%s*"([^"\\\\]*)"')
+  if not whose or whose == worker then state[4] = command end
+end
+if state[4] then state[5] = redis.call('TIME')[1] end
+return state
 """
 )
 
