@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from waifu_llm.config import Config, ConfigError
@@ -11,7 +14,13 @@ from waifu_llm.paths import Paths, bundled_providers
 from waifu_llm.plugins import discover
 from waifu_llm.redaction import Redactor
 from waifu_llm.stored import Stored
-from waifu_llm.workers.psylink.config import ModelChoice, PsylinkConfig, RedisPlace, read_config
+from waifu_llm.workers.psylink.config import (
+    ModelChoice,
+    Properties,
+    PsylinkConfig,
+    RedisPlace,
+    read_config,
+)
 from waifu_llm.workers.psylink.model import make_plan
 
 AS_IT_STANDS = """\
@@ -196,3 +205,11 @@ async def test_a_path_means_nothing_to_a_provider_without_files(engine, tmp_path
 async def test_a_provider_that_is_not_there(engine, tmp_path):
     with pytest.raises(InvalidProvider, match="nope"):
         await plan_of(engine, tmp_path, provider="nope")
+
+
+def test_the_file_of_the_docs_is_one(write):
+    page = (Path(__file__).parents[3] / "docs" / "psylink.md").read_text("utf-8")
+    [example] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    config = read_config(write(example))
+    assert config.redis == RedisPlace(password="supersecretpassword")
+    assert config.properties == Properties(worker_id="cupboard-1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -192,3 +193,14 @@ def test_drained_it_ends_with_status_0(start, client):
     assert worker.wait() == 0
     assert worker.errors.read_text() == ""
     assert client.keys() == set()
+
+
+def test_the_client_of_the_docs(start, client):
+    page = (ROOT / "docs" / "psylink.md").read_text("utf-8")
+    [program] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    place = 'redis.Redis(password="supersecretpassword")'
+    assert place in program
+    start("w")
+    command = [sys.executable, "-c", program.replace(place, f"redis.Redis(port={client.port})")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True)
+    assert done.stdout == "Once upon a time\n"
