@@ -92,7 +92,7 @@ class PlainClient:
     def parked(self, queue: str = PROMPTS) -> list[dict[str, Any]]:
         return [json.loads(each) for each in self.waiting(f"{queue}:parked")]
 
-    def keys(self) -> set[str]:
+    def names(self) -> set[str]:
         return {key.decode() for key in self.redis.scan_iter()}
 
 

@@ -192,7 +192,7 @@ def test_drained_it_ends_with_status_0(start, client):
     assert texts(outputs(client, 20)) == sent
     assert worker.wait() == 0
     assert worker.errors.read_text() == ""
-    assert client.keys() == set()
+    assert client.names() == set()
 
 
 def test_the_client_of_the_docs(start, client):

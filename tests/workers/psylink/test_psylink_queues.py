@@ -10,6 +10,8 @@ from redis.asyncio import Redis
 
 from waifu_llm.workers.psylink.config import Properties, RedisPlace
 from waifu_llm.workers.psylink.messages import Output, Parked
+from waifu_llm.workers.psylink.outages import Outages
+from waifu_llm.workers.psylink.prompts import Prompts
 from waifu_llm.workers.psylink.queues import PromptQueue
 
 BOUNDS = Properties()
@@ -130,6 +132,9 @@ async def test_what_the_dead_had_is_taken_next_and_in_its_order(queue, other, cl
     assert [each.raw for each in found] == [first, second]
     assert [each.deaths for each in found] == [1, 1]
     assert await other.tidy(300) == 0
+    for each in found:
+        await other.settle(each, 300, None, None)
+    assert not any(":attempts:" in key for key in client.names())
 
 
 async def test_one_that_was_only_taken_for_dead_pushes_no_output(queue, other, client):
@@ -155,6 +160,13 @@ async def test_what_a_worker_does_not_know_that_it_has_goes_back(queue, client):
     assert (await take(queue)).deaths == 0
 
 
+async def test_who_was_told_to_take_no_more_meanwhile_gives_it_back(queue, client):
+    raw = client.send()
+    prompts = Prompts(queue, None, Outages(), "w", 1000)
+    assert not await prompts.take(BOUNDS, lambda: False)
+    assert client.waiting() == [raw]
+
+
 async def test_taking_is_a_sign_of_life_too(queue, other, client):
     """Else a worker that was stopped, taken for dead, and took before it said that it lives would
     have something in hand that nobody looks for."""
@@ -172,7 +184,7 @@ async def test_after_leaving_nothing_of_it_is_there(queue, client):
     raw = client.send()
     await take(queue)
     await queue.leave()
-    assert client.keys() == {PROMPTS}
+    assert client.names() == {PROMPTS}
     assert client.waiting() == [raw]
 
 
@@ -201,6 +213,15 @@ async def test_what_was_looked_at_is_not_looked_through_again(queue, client):
         assert await queue.take(BOUNDS) is None
         assert reads(client) - before <= 3
     ours = client.send("ours")
+    assert (await queue.take(BOUNDS)).raw == ours
+
+
+async def test_what_is_put_back_at_the_right_end_is_seen(queue, client):
+    for n in range(10):
+        client.send(str(n), priority=9)
+    assert await queue.take(BOUNDS) is None
+    ours = json.dumps(client.prompt("ours")).encode()
+    client.redis.rpush(PROMPTS, ours)
     assert (await queue.take(BOUNDS)).raw == ours
 
 

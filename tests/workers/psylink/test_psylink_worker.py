@@ -106,6 +106,12 @@ def calls(client):
     return {name: each["calls"] for name, each in stats.items()}
 
 
+async def looked_at(stage, client):
+    """The worker knows what waits, and that it is for others."""
+    before = calls(client).get("cmdstat_lindex", 0)
+    await stage.until(lambda: calls(client).get("cmdstat_lindex", 0) > before + 15)
+
+
 async def test_a_prompt_that_comes_to_an_empty_list_is_taken_at_once(stage, client):
     await stage.start()
     await asyncio.sleep(0.5)  # it waits for one by then
@@ -166,6 +172,24 @@ async def test_a_prompt_that_workers_die_of_is_given_up(stage, client):
     assert "5 workers died" in (await client.output())["error"]
     assert client.parked()[0]["message"].encode() == raw
     assert stage.turns == []
+
+
+async def test_what_another_has_now_is_stopped(stage, client):
+    await stage.start(lease_seconds=1)
+    client.send("Once")
+    turn = await stage.turn()
+    [taken] = client.redis.scan_iter(f"{PROMPTS}:taken:*")
+    client.redis.rename(taken, "somebody else's")
+    await stage.until(lambda: turn.interrupted)
+    assert client.waiting(OUTPUTS) == client.parked() == []
+
+
+async def test_wherever_a_message_comes_from_it_is_found_after_a_while(stage, client):
+    others = [client.send(str(n), priority=9) for n in range(5)]
+    await stage.start(lease_seconds=1)
+    await looked_at(stage, client)
+    client.redis.linsert(PROMPTS, "AFTER", others[2], json.dumps(client.prompt("ours")))
+    assert (await stage.turn()).text == "ours"
 
 
 async def test_connections_that_break_lose_nothing(stage, client):
@@ -249,7 +273,7 @@ async def test_nothing_is_left_behind(stage, client):
         (await stage.turn(number)).end()
         await client.output()
     await stage.stop()
-    assert client.keys() == set()
+    assert client.names() == set()
 
 
 # Commands
@@ -326,8 +350,9 @@ async def test_set_config(stage, client, args):
 
 
 async def test_what_was_left_is_taken_once_the_priorities_say_so(stage, client):
-    await stage.start(min_priority=1, max_priority=2)
     client.send("waits", priority=5)
+    await stage.start(min_priority=1, max_priority=2, lease_seconds=3600)
+    await looked_at(stage, client)
     await client.ask("set_config", {"max_priority": 5})
     assert (await stage.turn()).text == "waits"
 
@@ -388,7 +413,7 @@ async def test_drained_it_finishes_what_it_has_and_takes_no_more(stage, client):
     assert (await client.output())["input"] == "had"
     await stage.until(lambda: stage.is_over(worker))
     assert stage.workers["w"].exception() is None
-    assert client.keys() == {PROMPTS}
+    assert client.names() == {PROMPTS}
     assert client.waiting() == [left]
 
 
@@ -401,7 +426,7 @@ async def test_stopped_at_once_it_gives_back_what_it_had(stage, client):
     await stage.turn(of=2)
     await stage.stop()
     assert client.waiting() == sent[::-1]
-    assert client.keys() == {PROMPTS}
+    assert client.names() == {PROMPTS}
     assert all(turn.interrupted for turn in stage.turns)
 
 
@@ -419,7 +444,7 @@ async def test_a_model_that_cannot_be_loaded_ends_it(stage, client):
     stage.load_error = OutOfMemory("It does not fit.")
     worker = await stage.start()
     assert str(stage.workers[worker.worker_id].exception()) == "It does not fit."
-    assert client.keys() == set()
+    assert client.names() == set()
 
 
 async def test_no_secret_and_no_prompt_is_logged(stage, client, caplog):

@@ -91,6 +91,7 @@ class PromptQueue(Queue):
 
     def __init__(self, redis: Redis, place: RedisPlace, worker_id: str) -> None:
         super().__init__(redis, place.prompt_input_queue, place.prompt_output_queue)
+        self._looked_for: tuple[int, int] | None = None
         self._seat = f"{worker_id}:{secrets.token_hex(4)}"
         self._taken = f"{self.name}:taken:{self._seat}"
         self._lease = f"{self.name}:lease:{self._seat}"
@@ -102,12 +103,14 @@ class PromptQueue(Queue):
     async def take(self, bounds: Properties) -> Taken | None:
         """The most urgent one within the bounds, and of those the oldest."""
         keys = [self.name, self._taken, self._lease, self._workers]
-        priorities = [bounds.min_priority, bounds.max_priority]
+        priorities = (bounds.min_priority, bounds.max_priority)
+        if priorities != self._looked_for:
+            self.look_anew()
         lease = _ms(bounds.lease_seconds)
         attempts = f"{self.name}:attempts:"
         asked: list[str | bytes | int] = [*priorities, *self._seen, self._seat, lease, attempts]
         length, *found = await self._take(keys, asked)
-        self._is_empty, self._seen = length == 0, found[:3]
+        self._is_empty, self._seen, self._looked_for = length == 0, found[:3], priorities
         if not found[3:]:
             return None
         raw, deaths, now = found[3:]

@@ -207,7 +207,6 @@ class PsylinkWorker:
                 "How the model is loaded holds from the worker's start on: start it anew."
             )
         self._config, self._model.plan = config, plan
-        self._prompt_queue.look_anew()
         self._turned.set()
         properties = msgspec.structs.replace(config.properties, worker_id=self.worker_id)
         return {"llama_params": config.llama_params, "properties": msgspec.to_builtins(properties)}
