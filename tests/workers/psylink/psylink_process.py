@@ -7,23 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from redis.asyncio import Redis
 
-from waifu_llm.backend import Backend, Progress
-from waifu_llm.child import Patience
 from waifu_llm.config import Config
 from waifu_llm.engine import Engine
-from waifu_llm.environments import Environments
 from waifu_llm.paths import Paths, bundled_providers
 from waifu_llm.plugins import discover
-from waifu_llm.process import ProviderProcess
-from waifu_llm.provider_log import LogFile
+from waifu_llm.processes import Processes
 from waifu_llm.redaction import Redactor
-from waifu_llm.specs import ProviderSpec
 from waifu_llm.stored import Stored
 from waifu_llm.workers.psylink.config import read_config
 from waifu_llm.workers.psylink.worker import PsylinkWorker
@@ -41,21 +34,9 @@ async def main(file: Path, home: Path) -> None:
 
 def make_engine(paths: Paths) -> Engine:
     found = discover(bundled_providers(), paths.drop_in_providers, (), paths.locks, paths.models)
-    environments = Environments(paths.environments, paths.cache)
     config = Config()
-
-    async def open_backend(
-        spec: ProviderSpec, settings: Mapping[str, Any], progress: Progress
-    ) -> Backend:
-        python = await environments.ensure(spec, progress)
-        log = LogFile(paths.provider_log(spec.name))
-        process = ProviderProcess(spec, log, Redactor(), Patience(obey=5))
-        paths.run.mkdir(parents=True, exist_ok=True)
-        await process.start(python, paths.run)
-        return process
-
     stored = Stored(config, paths, lambda: found.specs)
-    return Engine(config, lambda: found, open_backend, Redactor(), stored)
+    return Engine(config, lambda: found, Processes(config, paths).open, Redactor(), stored)
 
 
 if __name__ == "__main__":
