@@ -1,0 +1,66 @@
+"""A Redis that is away for a while: what was to be done there is done when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from redis.exceptions import RedisError
+
+T = TypeVar("T")
+log = logging.getLogger("waifu_llm.workers.psylink")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0
+_FAILURES = (RedisError, OSError)
+"""A TimeoutError is an OSError."""
+_MOST_SHOWN = 300
+_CANCEL_AGAIN_SECONDS = 0.05
+
+
+class Outages:
+    """Those of one Redis."""
+
+    def __init__(self) -> None:
+        self.trouble = ""
+        """Why it cannot be used, in a sentence; nothing while it can."""
+
+    async def through(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Do this, however often it takes. A step may have been done whose answer was lost, so
+        each of them must bear to be done again."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                done = await _cancellable(step)
+            except _FAILURES as exc:
+                self._tell(f"Redis: {str(exc)[:_MOST_SHOWN] or type(exc).__name__}")
+            else:
+                self._tell("")
+                return done
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _tell(self, trouble: str) -> None:
+        """Once for each trouble, not for each try."""
+        if trouble and trouble != self.trouble:
+            log.warning("%s. Trying on.", trouble)
+        elif self.trouble and not trouble:
+            log.warning("Redis is there again.")
+        self.trouble = trouble
+
+
+async def _cancellable(step: Callable[[], Awaitable[T]]) -> T:
+    """redis-py swallows a cancellation that comes while it connects, and works on."""
+    working = asyncio.ensure_future(step())
+    try:
+        await asyncio.wait([working])
+    except asyncio.CancelledError:
+        while not working.done():
+            working.cancel()
+            await asyncio.wait([working], timeout=_CANCEL_AGAIN_SECONDS)
+        if not working.cancelled():
+            working.exception()  # seen, so that nobody complains that it was not
+        raise
+    return working.result()
