@@ -24,6 +24,8 @@ def sample(each):
         return ("a", "b"), "a, b"
     if "choices" in each.metadata:
         return (each.metadata["choices"][0],) * 2
+    if each.name in ("workers", "redis"):
+        return "redis://there", "redis://there"
     if each.name == "rabbitmq":
         return ("amqp://u:p@h/v",) * 2
     if isinstance(each.default, str):
@@ -299,5 +301,5 @@ def test_what_holds_cannot_be_changed():
 
 def test_what_may_hold_a_secret_is_marked():
     assert [each.name for each in settings() if each.metadata["secret"]] == [
-        *("token", "store", "rabbitmq")
+        *("token", "store", "rabbitmq", "workers", "redis")
     ]

@@ -7,6 +7,8 @@ import gc
 import logging
 import platform
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from waifu_llm import system
 from waifu_llm.closing import Deadline
@@ -16,10 +18,48 @@ from waifu_llm.paths import Paths
 from waifu_llm.workers.link import Link, secrets_of
 from waifu_llm.workers.names import Names
 from waifu_llm.workers.offers import Offers
+from waifu_llm.workers.psylink.config import read_config, url_of
+from waifu_llm.workers.psylink.worker import PsylinkWorker
 from waifu_llm.workers.worker import Worker
 
 CLOSE_SECONDS = 6.0
 log = logging.getLogger("waifu_llm.workers")
+
+
+class PsylinkModule:
+    """A worker of Psylink: the same core, and the lists that its file names."""
+
+    def __init__(self, config: Config, paths: Paths, file: Path) -> None:
+        self._core = Core(config, paths)
+        told = read_config(file)
+        self._core.redactor.learn(told.redis.secrets)
+        self._link = Link(url_of(told.redis))
+        self._worker = PsylinkWorker(self._core.engine, self._link.redis, told)
+
+    async def run(self, on_ready: Callable[[str], None]) -> None:
+        """Work until a signal comes or a command says `drain`, then finish what it has.
+
+        Raises:
+            WaifuError: When Redis or the model cannot be used from the start.
+        """
+        self._core.begin()
+        try:
+            await self._link.check()
+            ready = partial(on_ready, self._worker.worker_id)
+            working = asyncio.create_task(self._worker.run(ready))
+            working.add_done_callback(lambda _: self._core.stopping.set())
+            await self._core.until_stopped(lambda: None)
+            self._worker.drain()
+            await working
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        closing = Deadline(CLOSE_SECONDS)
+        await self._core.engine.silence()
+        await closing.close(self._link.close(), self._core.engine.close())
+        await closing.over()
+        self._core.processes.kill()
 
 
 class FarModule:
@@ -85,12 +125,17 @@ class FarModule:
         self._core.processes.kill()
 
 
-def run(config: Config, paths: Paths, on_ready: Callable[[str], None]) -> None:
+def run(
+    config: Config, paths: Paths, on_ready: Callable[[str], None], psylink: Path | None = None
+) -> None:
     """Run a worker until it is drained."""
     system.tighten()
 
     async def main() -> None:
-        await FarModule(config, paths).run(on_ready)
+        if psylink:
+            await PsylinkModule(config, paths, psylink).run(on_ready)
+        else:
+            await FarModule(config, paths).run(on_ready)
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(main())

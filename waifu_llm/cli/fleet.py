@@ -37,8 +37,9 @@ def with_redis(url: str | None, work: Callable[[Link, Names], Awaitable[T]]) -> 
 
 
 async def _with_redis(url: str | None, work: Callable[[Link, Names], Awaitable[T]]) -> T:
-    from waifu_llm.workers.link import FAILURES, Link, explain
+    from waifu_llm.workers.link import Link, explain
     from waifu_llm.workers.names import Names
+    from waifu_llm.workers.outages import FAILURES
 
     settings, _ = resolved()
     where = url or settings.redis or settings.workers

@@ -21,8 +21,9 @@ from waifu_llm.tasks import Tasks
 from waifu_llm.workers import events
 from waifu_llm.workers.entrance import Entrance
 from waifu_llm.workers.events import Errand
-from waifu_llm.workers.link import FAILURES, Link, explain
+from waifu_llm.workers.link import Link
 from waifu_llm.workers.names import Names
+from waifu_llm.workers.outages import FAILURES
 from waifu_llm.workers.roll import Roll
 from waifu_llm.workers.sent import Sent, Tell
 from waifu_llm.workers.watch import Watch
@@ -169,7 +170,7 @@ class Fleet:
                 await self._watching.look(self.id, list(self._sent.values()))
                 await self._forget_what_was_heard()
             except FAILURES as exc:
-                self._link.tell(explain(exc, self._link.place))
+                self._link.outages.tell(exc)
             except Exception as exc:
                 log.error("a fault of the module", exc_info=exc)
 

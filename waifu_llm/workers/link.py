@@ -5,9 +5,7 @@ redis://USER:PASSWORD@HOST:PORT/DB      rediss:// for TLS, with ?ssl_ca_certs=FI
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit
@@ -18,19 +16,17 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     NoPermissionError,
-    RedisError,
     ResponseError,
 )
 
 from waifu_llm.config import ConfigError
 from waifu_llm.errors import Unavailable
+from waifu_llm.workers.outages import FAILURES, Outages
 
 ANSWER_SECONDS = 10.0
 """A Redis that answers nothing for so long is taken for hung."""
 BLOCK_SECONDS = 2.0
 """So long a read waits for something to come: well below that."""
-FAILURES = (RedisError, OSError, TimeoutError)
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _SCHEMES = ("redis", "rediss")
 _OLDEST = (6, 2)
 _CONNECTIONS = 128
@@ -52,8 +48,7 @@ class Link:
         """
         check_url(url)
         self.place = place_of(url)
-        self.trouble = ""
-        """Why it cannot be used now, in a sentence; nothing while it can."""
+        self.outages = Outages(lambda exc: explain(exc, self.place))
         self.redis: Redis = _client(url)
 
     async def check(self) -> None:
@@ -73,19 +68,14 @@ class Link:
         await self.redis.aclose()
         await self.redis.connection_pool.disconnect()
 
+    @property
+    def trouble(self) -> str:
+        """Why it cannot be used now, in a sentence; nothing while it can."""
+        return self.outages.trouble
+
     async def surely(self, do: Callable[[], Awaitable[T]]) -> T:
         """Again and again, while Redis cannot be used. It must bear to be done twice."""
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                done = await do()
-            except FAILURES as exc:
-                self.tell(explain(exc, self.place))
-            else:
-                self.tell("")
-                return done
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+        return await self.outages.through(do)
 
     async def read(self, stream: str, last: bytes, most: int) -> list[Entry]:
         """What came to a stream after the last; waits a while for the first."""
@@ -95,14 +85,6 @@ class Link:
             return await self.redis.xread({stream: last}, count=most, block=block)
 
         return next((told for _, told in by_stream(await self.surely(read))), [])
-
-    def tell(self, trouble: str) -> None:
-        """Once for each trouble, not for each try."""
-        if trouble and trouble != self.trouble:
-            log.warning("%s Trying on.", trouble)
-        elif self.trouble and not trouble:
-            log.warning("The Redis at %s is there again.", self.place)
-        self.trouble = trouble
 
 
 def _client(url: str) -> Redis:

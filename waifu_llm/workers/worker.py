@@ -21,10 +21,11 @@ from waifu_llm.version import __version__
 from waifu_llm.wire import ProviderFailure
 from waifu_llm.workers import events, roll
 from waifu_llm.workers.events import Event
-from waifu_llm.workers.link import FAILURES, Link
+from waifu_llm.workers.link import Link
 from waifu_llm.workers.mouth import Entry, Mouth
 from waifu_llm.workers.names import GROUP, Names
 from waifu_llm.workers.offers import Offers
+from waifu_llm.workers.outages import FAILURES
 from waifu_llm.workers.parked import park
 from waifu_llm.workers.roll import Said
 from waifu_llm.workers.run import Run

@@ -8,9 +8,9 @@ import pytest
 from psylink_stage import OUTPUTS, PARKED, PROMPTS
 from redis.asyncio import Redis
 
+from waifu_llm.workers.outages import Outages
 from waifu_llm.workers.psylink.config import Properties, RedisPlace
 from waifu_llm.workers.psylink.messages import Output, Parked
-from waifu_llm.workers.psylink.outages import Outages
 from waifu_llm.workers.psylink.prompts import Prompts
 from waifu_llm.workers.psylink.queues import PromptQueue
 

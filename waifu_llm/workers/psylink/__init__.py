@@ -4,7 +4,6 @@ config.py      the file that says which Redis, which model and which prompts
 messages.py    what stands in the lists
 scripts.py     each step in Redis, whole or not at all
 queues.py      those steps as Python has them
-outages.py     a Redis that is away for a while
 model.py       what the file's parameters mean to a provider, and its answers
 prompts.py     prompts: taken, answered, put back
 commands.py    what a worker can be told

@@ -92,6 +92,15 @@ class PsylinkConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Where the file lies. No text in it can be one."""
 
 
+def url_of(place: RedisPlace) -> str:
+    """The same as an address."""
+    account = f"{quote(place.username, safe='')}:{quote(place.password, safe='')}@"
+    host = f"[{place.host}]" if ":" in place.host else place.host
+    scheme = "rediss" if place.tls else "redis"
+    known = account if place.password else ""
+    return f"{scheme}://{known}{host}:{place.port}/{place.db}"
+
+
 def read_config(file: Path) -> PsylinkConfig:
     """
     Raises:

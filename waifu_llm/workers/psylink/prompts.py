@@ -11,6 +11,7 @@ from functools import partial
 
 from waifu_llm.errors import Interrupted, ProviderCrashed, Timeout, Unexpected, WaifuError
 from waifu_llm.tasks import Tasks
+from waifu_llm.workers.outages import Outages
 from waifu_llm.workers.psylink.config import Properties
 from waifu_llm.workers.psylink.messages import (
     Output,
@@ -22,7 +23,6 @@ from waifu_llm.workers.psylink.messages import (
     read_prompt,
 )
 from waifu_llm.workers.psylink.model import Model
-from waifu_llm.workers.psylink.outages import Outages
 from waifu_llm.workers.psylink.queues import PromptQueue, Taken
 
 MOST_ATTEMPTS = 5

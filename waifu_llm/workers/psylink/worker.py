@@ -6,7 +6,7 @@ import asyncio
 import os
 import platform
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from waifu_llm.engine import Engine
 from waifu_llm.errors import InvalidMessage, WaifuError
 from waifu_llm.version import __version__
+from waifu_llm.workers.outages import Outages
 from waifu_llm.workers.psylink.commands import obey
 from waifu_llm.workers.psylink.config import PsylinkConfig, changed
 from waifu_llm.workers.psylink.messages import (
@@ -27,7 +28,6 @@ from waifu_llm.workers.psylink.messages import (
     read_command,
 )
 from waifu_llm.workers.psylink.model import Model, make_plan
-from waifu_llm.workers.psylink.outages import Outages
 from waifu_llm.workers.psylink.prompts import Prompts
 from waifu_llm.workers.psylink.queues import CommandQueue, PromptQueue, Queue, Taken
 
@@ -57,7 +57,7 @@ class PsylinkWorker:
 
     # Its life
 
-    async def run(self) -> None:
+    async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Work until it is drained.
 
         Raises:
@@ -65,6 +65,7 @@ class PsylinkWorker:
         """
         try:
             await self._prepare()
+            on_ready()
             await self._work()
         finally:
             self._engine.leave(self._guest)

@@ -11,19 +11,24 @@ from typing import TypeVar
 from redis.exceptions import RedisError
 
 T = TypeVar("T")
-log = logging.getLogger("waifu_llm.workers.psylink")
+log = logging.getLogger("waifu_llm.workers")
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0
-_FAILURES = (RedisError, OSError)
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+FAILURES = (RedisError, OSError)
 """A TimeoutError is an OSError."""
 _MOST_SHOWN = 300
 _CANCEL_AGAIN_SECONDS = 0.05
 
 
+def _plainly(exc: BaseException) -> str:
+    return f"Redis: {str(exc)[:_MOST_SHOWN] or type(exc).__name__}."
+
+
 class Outages:
     """Those of one Redis."""
 
-    def __init__(self) -> None:
+    def __init__(self, explain: Callable[[BaseException], str] = _plainly) -> None:
+        self._explain = explain
         self.trouble = ""
         """Why it cannot be used, in a sentence; nothing while it can."""
 
@@ -34,18 +39,19 @@ class Outages:
         while True:
             try:
                 done = await _cancellable(step)
-            except _FAILURES as exc:
-                self._tell(f"Redis: {str(exc)[:_MOST_SHOWN] or type(exc).__name__}")
+            except FAILURES as exc:
+                self.tell(exc)
             else:
-                self._tell("")
+                self.tell(None)
                 return done
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _tell(self, trouble: str) -> None:
+    def tell(self, exc: BaseException | None) -> None:
         """Once for each trouble, not for each try."""
+        trouble = self._explain(exc) if exc else ""
         if trouble and trouble != self.trouble:
-            log.warning("%s. Trying on.", trouble)
+            log.warning("%s Trying on.", trouble)
         elif self.trouble and not trouble:
             log.warning("Redis is there again.")
         self.trouble = trouble

@@ -1,0 +1,95 @@
+"""`waifu-llm worker`, `workers` and `queue`: what they say where something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from redis import Redis as Client
+from support import LIMIT
+
+from services.redis import Redis
+
+Ended = subprocess.CompletedProcess[str]
+Run = Callable[..., Ended]
+
+
+def refused(ended: Ended, status: int) -> Ended:
+    assert ended.returncode == status, ended.stderr
+    return ended
+
+
+def test_a_worker_needs_to_know_where_its_work_is(waifu_llm: Run) -> None:
+    done = refused(waifu_llm("worker", "--offers", "echo"), 2)
+    assert "--redis redis://HOST:PORT/DB" in done.stderr
+
+
+def test_a_redis_that_does_not_answer_is_said(waifu_llm: Run) -> None:
+    done = refused(waifu_llm("worker", "--redis", "redis://127.0.0.1:1/0", "--offers", "echo"), 1)
+    assert "No Redis answers at 127.0.0.1:1" in done.stderr
+
+
+def test_what_is_no_address_is_said_without_the_password(waifu_llm: Run) -> None:
+    done = refused(waifu_llm("workers", "--redis", "http://:sk-canary@there"), 2)
+    assert "redis://USER:PASSWORD@HOST:PORT/DB" in done.stderr
+    assert "canary" not in done.stderr
+
+
+def test_an_offer_that_is_not_known_is_said_with_those_that_are(
+    waifu_llm: Run, redis: Redis
+) -> None:
+    done = refused(waifu_llm("worker", "--redis", redis.url, "--offers", "nobody"), 1)
+    assert "nobody" in done.stderr
+    assert "echo" in done.stderr
+
+
+def test_nobody_and_nothing_is_shown_as_that(waifu_llm: Run, redis: Redis) -> None:
+    with Client.from_url(redis.url) as there:
+        there.flushall()
+    assert "No worker is there." in waifu_llm("workers", "--redis", redis.url).stdout
+    assert json.loads(waifu_llm("workers", "--redis", redis.url, "--json").stdout) == {
+        "workers": []
+    }
+    assert "Nothing waits" in waifu_llm("queue", "show", "--redis", redis.url).stdout
+
+
+def test_only_what_is_parked_can_be_dropped_or_tried_again(waifu_llm: Run, redis: Redis) -> None:
+    for deed in ("retry", "drop"):
+        done = refused(waifu_llm("queue", deed, "1-0", "--redis", redis.url), 1)
+        assert "Nothing is parked under `1-0`" in done.stderr
+
+
+def test_a_plain_client_of_psylink_is_answered(home: Path, redis: Redis, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    told = f'[redis]\nport = {redis.port}\n[model]\nprovider = "echo"\nmodel = "echo"\n'
+    file.write_text(told + "[llama_params]\necho = true\n", "utf-8")
+    command = [sys.executable, "-m", "waifu_llm", "worker", "--psylink", str(file)]
+    variables = {**os.environ, "WAIFU_LLM_HOME": str(home)}
+    with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout
+        assert worker.stdout.readline().startswith("working as ")
+        prompt = {"message_id": str(uuid.uuid4()), "client_id": "me", "priority": 3}
+        prompt |= {"input": "Once upon", "timestamp": int(time.time())}
+        with Client.from_url(redis.url) as there:
+            there.lpush("psy_prompt_input_queue", json.dumps(prompt))
+            _, output = there.brpop(["psy_prompt_output_queue"], timeout=LIMIT)
+        assert json.loads(output)["output"] == "Once uponOnce upon"
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(LIMIT) == 0
+
+
+@pytest.mark.parametrize("text", ["[redis", "[redis]\nport = 0", "[properties]\nmax = 1"])
+def test_a_file_of_psylink_that_cannot_be_is_said(
+    waifu_llm: Run, tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text, "utf-8")
+    assert str(file) in refused(waifu_llm("worker", "--psylink", str(file)), 2).stderr
