@@ -126,7 +126,9 @@ class RabbitClient:
         """
         while True:
             if not await self._link.publish_surely(message, self._queue):
-                raise Unavailable(f"The RabbitMQ has no queue `{self._queue}` any more.")
+                raise Unavailable(
+                    f"The RabbitMQ has no queue `{self._queue}` any more, or it is full."
+                )
             await self._link.until_lost()
 
     async def _answered(

@@ -21,7 +21,7 @@ from services.rabbitmq import RabbitMQ
 from soak.proxy import Proxy
 from waifu_llm.config import Config
 from waifu_llm.doors import backlog
-from waifu_llm.doors.rabbitmq import RabbitDoor
+from waifu_llm.doors.rabbitmq import DEAD, RabbitDoor
 from waifu_llm.errors import Busy, InvalidMessage
 from waifu_llm.rabbitmq.address import read_address
 from waifu_llm.rabbitmq.link import Patience
@@ -441,6 +441,21 @@ async def test_a_broker_that_hangs_is_left_and_the_answer_comes_all_the_same(
         await until(lambda: not instructions.inbox)
     assert answers == [answer_to(1)]
     assert instructions.done == [1]
+
+
+async def test_an_answer_that_its_queue_has_no_room_for_keeps_nobody_else_waiting(
+    door: Open, rabbitmq: RabbitMQ, plain: PlainClient, queue: str, instructions: FakeInstructions
+) -> None:
+    full = f"{queue}.full"
+    takes_one = {"x-max-length": 1, "x-overflow": "reject-publish"}
+    plain._channel.queue_declare(full, arguments=takes_one)
+    async with behind_proxy(rabbitmq) as (proxy, url), door(url) as opened:
+        for type in ("T", "T", "LONG", "LONG"):
+            plain.send({"type": type, "data": type}, reply_to=full)
+        assert await in_thread(plain.ask, "T", "next") == answer_to("next")
+        await until(lambda: opened.status()["nobody_waits"] == 3 and not instructions.inbox)
+        assert proxy.connections == 1
+    assert await in_thread(plain.depth, queue) == 0
 
 
 async def test_a_connection_that_is_cut_is_made_again(

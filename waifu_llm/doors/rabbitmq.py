@@ -152,7 +152,10 @@ class RabbitDoor:
         self._counts["answered" if there else "nobody_waits"] += 1
         if not there and self._gone != reply.queue:  # once for each that goes with many unanswered
             self._gone = reply.queue
-            log.warning("nobody waits at `%s` any more: its answers are given up", reply.queue)
+            log.warning(
+                "nobody waits at `%s` any more, or it is full: its answers are given up",
+                reply.queue,
+            )
 
     async def _bury(self, message: AbstractIncomingMessage, why: str) -> None:
         """What cannot be read, or not be dealt with, is kept for whoever wants to find out."""
@@ -168,7 +171,7 @@ class RabbitDoor:
             delivery_mode=DeliveryMode.PERSISTENT,
         )
         if not await self._link.publish(copy, self._queue + DEAD):
-            log.warning("there is no queue `%s` that could keep it", self._queue + DEAD)
+            log.warning("there is no queue `%s` with room for it", self._queue + DEAD)
 
 
 def _is_cut_off(message: AbstractIncomingMessage) -> bool:

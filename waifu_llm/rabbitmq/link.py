@@ -10,14 +10,19 @@ import asyncio
 import logging
 import random
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aio_pika
 from aio_pika import exceptions
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed, PublishError
+from aiormq.exceptions import (
+    ChannelAccessRefused,
+    ConnectionNotAllowed,
+    DeliveryError,
+    PublishError,
+)
 from msgspec import Struct
 from pamqp.exceptions import PAMQPException
 
@@ -40,6 +45,8 @@ class Patience(Struct, frozen=True):
     confirm: float = 10.0
     """A broker that has not confirmed a message by then is taken for hung."""
     close: float = 2.0
+    no_room: Sequence[float] = (0.1, 0.3, 0.0)
+    """Pauses after each try with a queue that is full."""
     first_pause: float = 0.2
     longest_pause: float = 5.0
 
@@ -100,10 +107,22 @@ class Link:
         await asyncio.wait([self._lost])
 
     async def publish(self, message: aio_pika.Message, queue: str) -> bool:
-        """Returns once the broker has it: whether there is a queue of that name to put it into.
+        """Returns once the broker has it: whether there is a queue of that name with room for it.
+        One that has none is asked again a moment later, and no more: nobody may read there.
 
         Raises:
             Unavailable: When the connection goes first. The broker may have it all the same.
+        """
+        for pause in self._patience.no_room:
+            with suppress(DeliveryError):
+                return await self._publish(message, queue)
+            await asyncio.sleep(pause)
+        return False
+
+    async def _publish(self, message: aio_pika.Message, queue: str) -> bool:
+        """
+        Raises:
+            DeliveryError: When the broker will not have it now.
         """
         channel = self._channel
         if channel is None:
@@ -116,6 +135,8 @@ class Link:
                 await channel.default_exchange.publish(message, queue, mandatory=mandatory)
         except PublishError:
             return False
+        except DeliveryError:
+            raise
         except FAILURES as exc:
             if self._channel is channel:  # one that does not confirm is of no use to anybody
                 self._channel = None
