@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 from support import LIMIT
 from talking_model import Model
 from test_answering import SEED, said_in
@@ -122,6 +123,26 @@ async def test_what_is_accepted_tells_whom_it_waits_for(instructions, talk, do) 
     told = [await instructions.accept(each, str(n), {}) for n, each in enumerate(asked)]
     assert [(each.chat, each.asked) for each in told] == [(1, address)] * 3 + [(None, "")]
     assert await instructions.unanswered((), 10) == told
+
+
+async def test_looking_up_many_costs_one_question(instructions, database, talk) -> None:
+    """At the start of a module thousands may wait."""
+    for number in range(20):
+        await instructions.accept(GENERATE, str(number), {})
+    asked = []
+    engine = database._kind.reader.sync_engine
+    event.listen(engine, "before_cursor_execute", lambda *told: asked.append(told[2]))
+    assert len(await instructions.unanswered((), 20)) == 20
+    assert len([each for each in asked if "SELECT" in each]) == 1
+
+
+async def test_those_that_come_together_are_kept_together(instructions, database, talk) -> None:
+    written = []
+    engine = database._kind.writer.sync_engine
+    event.listen(engine, "commit", lambda _: written.append(1))
+    await asyncio.gather(*(instructions.accept(GENERATE, str(n % 15), {}) for n in range(30)))
+    assert len(await instructions.unanswered((), 100)) == 15
+    assert len(written) <= 15
 
 
 async def test_they_come_in_their_order_though_the_clock_stands_still(

@@ -107,10 +107,9 @@ async def whom(
     """
     if isinstance(data, ResponseGenerate):
         chat = await rooms.find_for(transaction, data.chat_id, None)
-        llm = (await models.find(transaction, data)).number
-    else:
-        chat, _ = await chat_of(data, transaction)
-        llm = await _llm_for(data, transaction, await _question(transaction, data))
+        return chat.number, (await models.find(transaction, data)).asked
+    chat, _ = await chat_of(data, transaction)
+    llm = await _llm_for(data, transaction, await _question(transaction, data))
     row = await _provider_of(transaction, llm)
     return chat.number, row.api_endpoint or row.provider
 
@@ -156,14 +155,18 @@ async def _look_before_known(
 
 
 async def _question(transaction: Transaction, data: ResponseRegenerate) -> AnyRow:
-    """The user's message, also where its answer is named."""
+    """The user's message, also where its answer is named.
+
+    Raises:
+        InvalidMessage: When it went since its chat was found: PostgreSQL shows that at once.
+    """
     found = await transaction.first(select(messages).where(refers(messages, data.message_id)))
-    assert found is not None  # its chat was found
-    if found.question is None:
-        return found
-    asked = await transaction.first(select(messages).where(messages.c.number == found.question))
-    assert asked is not None  # an answer goes with its question
-    return asked
+    if found is not None and found.question is not None:
+        asked = select(messages).where(messages.c.number == found.question)
+        found = await transaction.first(asked)
+    if found is None:
+        raise InvalidMessage(f"There is no message `{data.message_id}`.")
+    return found
 
 
 async def _llm_for(data: ResponseRegenerate, transaction: Transaction, question: AnyRow) -> int:
@@ -200,12 +203,17 @@ async def _wanted(
 
 
 async def _provider_of(transaction: Transaction, llm: int) -> AnyRow:
-    """With the LLM's name, as `model`."""
+    """With the LLM's name, as `model`.
+
+    Raises:
+        InvalidMessage: When it went since it was found.
+    """
     joined = select(llms.c.name.label("model"), providers).join(
         providers, providers.c.number == llms.c.provider
     )
     row = await transaction.first(joined.where(llms.c.number == llm))
-    assert row is not None
+    if row is None:
+        raise InvalidMessage("The LLM was deleted at this moment.")
     return row
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, select, update
 
 from waifu_llm.chats.tables import inbox
 from waifu_llm.chats.transaction import AnyRow, Transaction
@@ -15,6 +15,7 @@ from waifu_llm.secrecy import without_secrets
 
 _encode = msgspec.json.Encoder().encode
 _Text = dict[str, str]
+Values = dict[str, Any]
 
 
 class Accepted(Struct, frozen=True):
@@ -35,41 +36,43 @@ class Waiting(Struct, frozen=True):
     """Whose places it needs: an address, or a provider of the module's own."""
 
 
-async def put(
-    transaction: Transaction,
-    key: str,
-    instruction: Mapping[str, Any],
-    reply: Mapping[str, str],
-    at: float,
-) -> None:
-    """Once, however often it comes. `at` is its place among the others."""
-    if await transaction.first(select(inbox.c.key).where(inbox.c.key == key)):
-        return
+def row(
+    waiting: Waiting, instruction: Mapping[str, Any], reply: Mapping[str, str], at: float
+) -> Values:
+    """To be put in. `at` is its place among the others."""
     data = instruction.get("data")
     kept = without_secrets(data) if isinstance(data, Mapping) else data
-    values = {
-        "key": key,
+    return {
+        **msgspec.structs.asdict(waiting),
         "instruction": _encode({**instruction, "data": kept}).decode(),
         "reply": _encode(reply).decode(),
         "accepted": at,
     }
-    await transaction.run(insert(inbox).values(values))
 
 
-async def take_out(transaction: Transaction, key: str) -> None:
-    await transaction.run(delete(inbox).where(inbox.c.key == key))
+async def put(transaction: Transaction, rows: Sequence[Values]) -> None:
+    """Each once, however often it comes."""
+    new = {each["key"]: each for each in reversed(rows)}
+    known = select(inbox.c.key).where(inbox.c.key.in_(new))
+    for found in await transaction.all(known):
+        del new[found.key]
+    await transaction.insert_all(inbox, list(new.values()))
 
 
-async def find(transaction: Transaction, keys: Sequence[str]) -> list[Accepted]:
-    """Those that are still there, in the order that they came."""
-    wanted = select(inbox).where(inbox.c.key.in_(keys)).order_by(inbox.c.accepted, inbox.c.key)
-    return [_accepted(row) for row in await transaction.all(wanted)]
+async def take_out(transaction: Transaction, keys: Sequence[str]) -> None:
+    await transaction.run(delete(inbox).where(inbox.c.key.in_(keys)))
 
 
-async def oldest(transaction: Transaction, limit: int) -> list[str]:
-    """The keys of those that came first, in that order."""
-    wanted = select(inbox.c.key).order_by(inbox.c.accepted, inbox.c.key).limit(limit)
-    return [row.key for row in await transaction.all(wanted)]
+async def find(transaction: Transaction, key: str) -> Accepted | None:
+    found = await transaction.first(select(inbox).where(inbox.c.key == key))
+    return _accepted(found) if found else None
+
+
+async def oldest(transaction: Transaction, limit: int) -> list[Waiting]:
+    """Those that came first, in that order. What they say is not looked at: many may wait."""
+    columns = inbox.c.key, inbox.c.chat, inbox.c.asked
+    wanted = select(*columns).order_by(inbox.c.accepted, inbox.c.key).limit(limit)
+    return [Waiting(*each) for each in await transaction.all(wanted)]
 
 
 async def forget_user(transaction: Transaction, user: AnyRow) -> None:

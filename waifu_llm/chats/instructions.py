@@ -13,13 +13,14 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from waifu_llm.chats import answering, answers, inbox
 from waifu_llm.chats.database import Database, StoreAway
 from waifu_llm.chats.execution import NOT_NOW, BeforeKeeping, Execution, Limits
-from waifu_llm.chats.inbox import Accepted, Waiting
+from waifu_llm.chats.gathering import Gathering
+from waifu_llm.chats.inbox import Accepted, Values, Waiting
 from waifu_llm.chats.order import LONG, SHORT, decode
 from waifu_llm.chats.outcomes import Answer, failure
 from waifu_llm.chats.talking import Closing, OnChunk
@@ -45,6 +46,8 @@ class Instructions:
         self._under_way: dict[str, _Shared] = {}
         self._tasks = Tasks()
         self._last_accepted = 0.0
+        self._arriving: Gathering[Values] = Gathering(self._put_in)
+        self._leaving: Gathering[str] = Gathering(self._take_out)
         self._closed = False
 
     def is_long(self, instruction: Mapping[str, Any]) -> bool:
@@ -106,32 +109,30 @@ class Instructions:
             lambda transaction: _waiting(transaction, key, instruction)
         )
         at = self._last_accepted = max(time.time(), self._last_accepted + _TICK)
-        await self._execution.write(
-            lambda transaction: inbox.put(transaction, key, instruction, reply, at)
-        )
+        await self._arriving.put(inbox.row(waiting, instruction, reply, at))
         return waiting
 
     async def unanswered(self, besides: Collection[str], limit: int) -> list[Waiting]:
         """The oldest that were accepted, and whose answer has not reached its sender for certain,
         but for those that are known already."""
-
-        async def work(transaction: Transaction) -> list[Waiting]:
-            keys = await inbox.oldest(transaction, len(besides) + limit)
-            new = [key for key in keys if key not in besides][:limit]
-            found = await inbox.find(transaction, new)
-            return [await _waiting(transaction, each.key, each.instruction) for each in found]
-
-        return await self._execution.read(work)
+        most = len(besides) + limit
+        found = await self._execution.read(lambda transaction: inbox.oldest(transaction, most))
+        return [each for each in found if each.key not in besides][:limit]
 
     async def accepted(self, key: str) -> Accepted | None:
         """What was accepted, as it is now: a user that it named may have been deleted since. None
         when it was answered meanwhile."""
-        found = await self._execution.read(lambda transaction: inbox.find(transaction, [key]))
-        return found[0] if found else None
+        return await self._execution.read(lambda transaction: inbox.find(transaction, key))
 
     async def answered(self, key: str) -> None:
         """The answer has reached its sender. It is kept a while longer, should that ask again."""
-        await self._execution.write(lambda transaction: inbox.take_out(transaction, key))
+        await self._leaving.put(key)
+
+    async def _put_in(self, rows: Sequence[Values]) -> None:
+        await self._execution.write(lambda transaction: inbox.put(transaction, rows))
+
+    async def _take_out(self, keys: Sequence[str]) -> None:
+        await self._execution.write(lambda transaction: inbox.take_out(transaction, keys))
 
     async def forget_old(self) -> None:
         """Answers that nobody asks for any more."""

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import Select, delete, func, select, update
 
 from waifu_llm.chats import providers as registry
 from waifu_llm.chats.entry import Entry, reads
@@ -47,11 +47,13 @@ class LlmList(Struct, kw_only=True):
 
 # Finding
 
+_ASKED = func.coalesce(providers.c.api_endpoint, providers.c.provider)
+"""Whom a provider stands for."""
+
 
 def _with_providers() -> Select[Any]:
-    return select(llms, providers.c.id.label("provider_id")).join(
-        providers, providers.c.number == llms.c.provider
-    )
+    further = providers.c.id.label("provider_id"), _ASKED.label("asked")
+    return select(llms, *further).join(providers, providers.c.number == llms.c.provider)
 
 
 async def find(transaction: Transaction, named: Any) -> AnyRow:
@@ -64,10 +66,12 @@ async def find(transaction: Transaction, named: Any) -> AnyRow:
         raise InvalidMessage("Missing `llm_id`, or `llm_name`, in `data`.")
     by_id = named.llm_id is not None
     statement = _with_providers().where(refers(llms, said) if by_id else llms.c.name == said)
-    if named.provider_id is not None or named.provider_name is not None:
-        provider = await registry.find(transaction, named)
-        statement = statement.where(llms.c.provider == provider.number)
+    names_provider = named.provider_id is not None or named.provider_name is not None
+    if names_provider:
+        statement = statement.where(registry.is_meant(named))
     found = await transaction.all(statement.limit(2))
+    if not found and names_provider:
+        await registry.find(transaction, named)  # it may be this one that there is not
     if not found:
         raise InvalidMessage(f"There is no LLM `{said}`.")
     if len(found) > 1:

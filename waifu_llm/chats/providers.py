@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 
 from waifu_llm.chats.aims import Aim, aim_of, named_key
 from waifu_llm.chats.database import Database, StoreAway
@@ -65,13 +65,17 @@ async def find(transaction: Transaction, named: Any, *, lock: bool = False) -> A
     said = named.provider_id if named.provider_id is not None else named.provider_name
     if said is None:
         raise InvalidMessage("Missing `provider_id`, or `provider_name`, in `data`.")
-    by_id = named.provider_id is not None
-    wanted = refers(providers, said) if by_id else providers.c.name == said
-    statement = select(providers).where(wanted)
+    statement = select(providers).where(is_meant(named))
     found = await transaction.first(statement.with_for_update() if lock else statement)
     if found is None:
         raise InvalidMessage(f"There is no LLM provider `{said}`.")
     return found
+
+
+def is_meant(named: Any) -> ColumnElement[bool]:
+    if named.provider_id is not None:
+        return refers(providers, named.provider_id)
+    return providers.c.name == named.provider_name
 
 
 def shape(row: AnyRow) -> dict[str, Any]:

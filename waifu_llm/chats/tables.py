@@ -143,8 +143,12 @@ inbox = Table(
     Column("key", String(512), primary_key=True),
     Column("instruction", Text, nullable=False),
     Column("reply", Text, nullable=False),
+    Column("chat", Number),
+    Column("asked", Text, nullable=False),
     Column("accepted", Float, nullable=False),
+    Index(None, "accepted", "key"),
 )
+"""`chat` and `asked`: what it waits for, as it was when it was accepted."""
 
 jobs = Table(
     "jobs",

@@ -124,9 +124,12 @@ def _create_what_comes_and_goes() -> None:
         sa.Column("key", sa.String(512), nullable=False),
         sa.Column("instruction", sa.Text(), nullable=False),
         sa.Column("reply", sa.Text(), nullable=False),
+        sa.Column("chat", NUMBER),
+        sa.Column("asked", sa.Text(), nullable=False),
         sa.Column("accepted", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_inbox")),
     )
+    _index("inbox", "accepted", "key")
     op.create_table(
         "jobs",
         sa.Column("id", sa.String(64), nullable=False),
