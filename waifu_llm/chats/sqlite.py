@@ -30,11 +30,18 @@ from waifu_llm.chats.database import Trouble
 from waifu_llm.errors import Busy
 
 _BUSY_SECONDS = 5.0
+_SCRUB_SECONDS = 0.1
 _READERS = 4
 _LOCK_SECONDS = 3.0
 _LOOK_SECONDS = 0.05
+
+
+def _busy_after(seconds: float) -> str:
+    return f"busy_timeout = {seconds * 1000:.0f}"
+
+
 _PRAGMAS = [
-    f"busy_timeout = {_BUSY_SECONDS * 1000:.0f}",
+    _busy_after(_BUSY_SECONDS),
     "foreign_keys = ON",
     "synchronous = FULL",  # what was acknowledged outlives the power too
     "secure_delete = ON",  # what is deleted is overwritten
@@ -89,8 +96,13 @@ class SQLite:
         """The lock of a file is not lost while this process lives."""
 
     async def scrub(self) -> bool:
-        """The log still has the pages as they were. It cannot be emptied while somebody reads."""
-        ((is_busy, *_),) = await self._outside_transactions("PRAGMA wal_checkpoint(TRUNCATE)")
+        """The log still has the pages as they were. It cannot be emptied while somebody reads; and
+        nobody can write while that is waited for."""
+        await self._outside_transactions(f"PRAGMA {_busy_after(_SCRUB_SECONDS)}")
+        try:
+            ((is_busy, *_),) = await self._outside_transactions("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            await self._outside_transactions(f"PRAGMA {_busy_after(_BUSY_SECONDS)}")
         return not is_busy
 
     async def _take_lock(self) -> None:
