@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,20 @@ async def test_what_is_accepted_is_there_until_it_was_answered(instructions, tal
     await instructions.answered("one")
     assert [each.key for each in await instructions.unanswered((), 10)] == ["two"]
     assert await instructions.accepted("one") is None
+
+
+@pytest.mark.parametrize(
+    ("params", "place"),
+    [
+        ({"temperature": 0.5, "extra": {"top_k": 40, "logit_bias": {"50256": -100}}}, None),
+        ({"extra": {"headers": {"Authorization": "Bearer x"}}}, "data.params.extra.headers"),
+        ({"tools": [{"type": "mcp", "token": "x"}]}, r"data.params.tools\[0\].token"),
+    ],
+)
+def test_a_model_is_asked_as_it_was_said_or_not_at_all(instructions, params, place) -> None:
+    """No secret is kept, so what has one could not be asked as it came."""
+    refused = instructions.unkeepable({**GENERATE, "data": {**SEED, "params": params}})
+    assert refused is None if place is None else re.match(f"`{place}` is", refused.message)
 
 
 async def test_what_is_accepted_tells_whom_it_waits_for(instructions, talk, do) -> None:

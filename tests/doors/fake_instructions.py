@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from waifu_llm.errors import Unavailable
+from waifu_llm.errors import InvalidMessage, Unavailable, WaifuError
 
 
 class Accepted(NamedTuple):
@@ -52,6 +52,9 @@ class FakeInstructions:
 
     def is_long(self, instruction: Mapping[str, Any]) -> bool:
         return instruction.get("type") == "LONG"
+
+    def unkeepable(self, instruction: Mapping[str, Any]) -> WaifuError | None:
+        return InvalidMessage("a secret") if instruction.get("data") == "secret" else None
 
     async def carry_out(
         self,

@@ -158,6 +158,16 @@ async def test_what_takes_long_holds_nothing_up(
     assert sorted(answer["data"] for answer in answers) == list(range(20))
 
 
+async def test_what_may_not_be_kept_is_refused_and_lies_nowhere(
+    door: Open, plain: PlainClient, queue: str, instructions: FakeInstructions
+) -> None:
+    async with door():
+        answer = await in_thread(plain.ask, "LONG", "secret")
+        assert answer == {"status": "error", "message": "a secret", "data": {}}
+        assert await in_thread(plain.depth, queue + DEAD) == 0
+    assert not instructions.inbox
+
+
 async def test_what_takes_long_goes_on_behind_the_next_door(
     door: Open, plain: PlainClient, instructions: FakeInstructions
 ) -> None:

@@ -21,7 +21,7 @@ from waifu_llm.chats.database import Database, StoreAway
 from waifu_llm.chats.execution import NOT_NOW, BeforeKeeping, Execution, Limits
 from waifu_llm.chats.gathering import Gathering
 from waifu_llm.chats.inbox import Accepted, Values, Waiting
-from waifu_llm.chats.order import LONG, SHORT, decode
+from waifu_llm.chats.order import LONG, SHORT, decode, unkeepable
 from waifu_llm.chats.outcomes import Answer, failure
 from waifu_llm.chats.talking import Closing, OnChunk
 from waifu_llm.chats.transaction import Transaction
@@ -54,6 +54,10 @@ class Instructions:
         """Whether a model is asked, which may take minutes."""
         type = instruction.get("type")
         return isinstance(type, str) and type in LONG
+
+    def unkeepable(self, instruction: Mapping[str, Any]) -> WaifuError | None:
+        """Why it cannot be accepted, to be answered later."""
+        return unkeepable(instruction)
 
     async def carry_out(
         self,

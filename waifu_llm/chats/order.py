@@ -10,7 +10,8 @@ from msgspec import Struct
 from waifu_llm.chats import answering, chats, llms, providers, records, users
 from waifu_llm.chats.entry import Entry
 from waifu_llm.chats.fields import read
-from waifu_llm.errors import InvalidMessage
+from waifu_llm.errors import InvalidMessage, WaifuError
+from waifu_llm.secrecy import secrets_in
 
 SHORT: dict[str, Entry] = {
     **users.INSTRUCTIONS,
@@ -40,6 +41,19 @@ class Order(Struct, frozen=True):
     @property
     def is_recorded(self) -> bool:
         return self.type in LONG or SHORT[self.type].is_recorded
+
+
+def unkeepable(instruction: Mapping[str, Any]) -> WaifuError | None:
+    """Why it cannot wait in the inbox: no secret is kept there, and a model is not to be asked
+    otherwise than it was said."""
+    data = instruction.get("data")
+    params = data.get("params") if isinstance(data, Mapping) else None
+    for place in secrets_in(params, "data.params"):
+        return InvalidMessage(
+            f"`{place}` is named like a secret. What comes over a queue is kept until it is "
+            "answered, and secrets are not: send the key once, as `api_key` of the LLM provider."
+        )
+    return None
 
 
 def decode(instruction: Mapping[str, Any], key: str | None, *, has_sender: bool) -> Order:

@@ -123,10 +123,13 @@ class RabbitDoor:
             raise InvalidMessage(broken)
         errand = errands.read(_letter(message), self._max_bytes)
         async with self._turns.turn(message.reply_to or ""):
-            if self._instructions.is_long(errand.instruction):
+            if not self._instructions.is_long(errand.instruction):
+                answer = await carry_out(self._instructions, errand.instruction, errand.key)
+            elif why := self._instructions.unkeepable(errand.instruction):
+                answer = failure(why)
+            else:
                 await self._backlog.add(errand)
                 return
-            answer = await carry_out(self._instructions, errand.instruction, errand.key)
         if not _is_cut_off(message):  # else whoever gets it next sends this very answer
             await self._send(errand.reply, answer)
 
