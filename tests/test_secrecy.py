@@ -24,6 +24,11 @@ from waifu_llm.secrecy import is_secret, secrets_in, without_secrets
         ("url", "https://host/?x"),
         ("url", "https://host/?X-Amz-Signature=x"),
         ("url", "https://[host"),
+        ("url", "https://host/#token=x"),
+        ("https", "http://user:x@host"),
+        ("server", "https://user:x@host"),
+        ("endpoints", ["https://host", "https://user:x@host"]),
+        *((name, "x") for name in ("key2", "openai_key_1", "accesskey", "sessiontoken", "jwt")),
     ],
 )
 def test_these_are_secrets(name: str, value: Any) -> None:
@@ -48,6 +53,12 @@ def test_these_are_secrets(name: str, value: Any) -> None:
         ("monkey", "x"),
         ("author", "x"),
         ("keywords", ["x"]),
+        ("image_token", "<image>"),
+        ("servers", ["https://host/v1"]),
+        ("url", "https://host/docs#keys"),
+        ("top_k", 40),
+        ("stop_token_ids", [1, 2]),
+        ("logit_bias", {"50256": -100}),
     ],
 )
 def test_these_are_none(name: str, value: Any) -> None:

@@ -11,20 +11,27 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _ALWAYS = {
     *("apikey", "auth", "authorization", "bearer", "cookie", "cookies", "credential"),
     *("credentials", "header", "headers", "passphrase", "passwd", "password", "pwd"),
-    *("secret", "secrets"),
+    *("secret", "secrets", "accesskey", "accesstoken", "authtoken", "clientsecret", "jwt"),
+    *("oauth", "privatekey", "secretkey", "sessiontoken"),
 }
 """A name that has one of these words is that of a secret. What a header holds is nobody's but its
 owner's to say."""
 _AT_THE_END = {"key", "keys", "token"}
-_OF_TEXT = {"bos", "cache", "end", "eos", "mask", "pad", "sep", "start", "stop", "unk"}
+_OF_TEXT = {
+    *("audio", "boi", "bos", "cache", "end", "eoi", "eos", "image", "mask", "pad", "sep", "start"),
+    *("stop", "unk", "video"),
+}
 """A token of these is a piece of text; a key of a cache opens nothing."""
-_ADDRESSES = {"address", "endpoint", "proxy", "uri", "url"}
+_ADDRESSES = {
+    *("address", "addresses", "endpoint", "endpoints", "http", "https", "proxies", "proxy"),
+    *("server", "servers", "uri", "uris", "url", "urls"),
+}
 _IN_QUERIES = {"code", "k", "pw", "sig", "signature"}
-_IN_SCHEMAS = {"$defs", "definitions", "properties"}
+_IN_SCHEMAS = {"$defs", "definitions", "patternProperties", "properties"}
 """What stands below these is named like something, and is only the description of it."""
 
 
@@ -63,8 +70,9 @@ def is_secret(name: str, value: Any) -> bool:
     if not value or isinstance(value, bool | int | float):
         return False
     words = _words(name)
-    if isinstance(value, str) and words and words[-1] in _ADDRESSES:
-        return is_secret_address(value)
+    if words and words[-1] in _ADDRESSES:
+        several = value if _is_list(value) else [value]
+        return any(isinstance(each, str) and is_secret_address(each) for each in several)
     return _is_of_secret(words)
 
 
@@ -72,7 +80,7 @@ def is_secret_address(address: str) -> bool:
     """Whether it holds a password, or a key in what it asks."""
     try:
         parts = urlsplit(address)
-        asked = parse_qsl(parts.query, keep_blank_values=True)
+        asked = parse_qsl(parts.query, keep_blank_values=True) + parse_qsl(parts.fragment)
     except ValueError:
         return True
     return "@" in parts.netloc or any(_is_secret_question(*each) for each in asked)
@@ -90,7 +98,7 @@ def _is_of_secret(words: list[str]) -> bool:
 
 
 def _words(name: str) -> list[str]:
-    """`X-Api-Key`, `api_key` and `apiKey` have the same."""
+    """`X-Api-Key`, `api_key`, `apiKey` and `api_key_2` have the same."""
     return [word.lower() for word in _WORD.findall(name)]
 
 
