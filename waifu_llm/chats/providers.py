@@ -75,7 +75,8 @@ async def find(transaction: Transaction, named: Any, *, lock: bool = False) -> A
 def is_meant(named: Any) -> ColumnElement[bool]:
     if named.provider_id is not None:
         return refers(providers, named.provider_id)
-    return providers.c.name == named.provider_name
+    by_name: ColumnElement[bool] = providers.c.name == named.provider_name
+    return by_name
 
 
 def shape(row: AnyRow) -> dict[str, Any]:
