@@ -10,6 +10,7 @@ from services.installing import program
 from services.server import Server, free_port
 
 _FOLDERS = ("/usr/lib/rabbitmq/bin", "/opt/homebrew/opt/rabbitmq/sbin")
+LARGEST = 16 * 1024 * 1024
 _HEADER = b"AMQP\0\0\x09\x01"
 
 
@@ -22,6 +23,8 @@ class RabbitMQ(Server):
         self._names = program("epmd", "erlang-base")
         self._names_port, self._peers_port = free_port(), free_port()
         self._daemon: subprocess.Popen[bytes] | None = None
+        # As version 4 has it by itself; those before take more.
+        (self.folder / "rabbitmq.conf").write_text(f"max_message_size = {LARGEST}\n")
 
     @property
     def url(self) -> str:

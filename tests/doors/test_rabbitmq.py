@@ -17,7 +17,7 @@ import pytest
 from fake_instructions import FakeInstructions
 from plain_client import PlainClient
 
-from services.rabbitmq import RabbitMQ
+from services.rabbitmq import LARGEST, RabbitMQ
 from soak.proxy import Proxy
 from waifu_llm.config import Config
 from waifu_llm.doors import backlog
@@ -466,6 +466,25 @@ async def test_an_answer_that_its_queue_has_no_room_for_keeps_nobody_else_waitin
         await until(lambda: opened.status()["nobody_waits"] == 3 and not instructions.inbox)
         assert proxy.connections == 1
     assert await in_thread(plain.depth, queue) == 0
+
+
+@pytest.mark.parametrize("type", ["T", "LONG"])
+async def test_an_answer_that_is_larger_than_the_broker_takes_is_told_in_words(
+    door: Open,
+    plain: PlainClient,
+    instructions: FakeInstructions,
+    monkeypatch: pytest.MonkeyPatch,
+    type: str,
+) -> None:
+    async def carry_out(*_: Any, **__: Any) -> dict[str, Any]:
+        return {"status": "success", "message": "", "data": {"text": "x" * LARGEST}}
+
+    monkeypatch.setattr(instructions, "carry_out", carry_out)
+    async with door():
+        answer = await in_thread(plain.ask, type, 1, message_id=str(uuid.uuid4()))
+        assert answer["status"] == "error"
+        assert f"takes at most {LARGEST}" in answer["message"]
+    assert not instructions.inbox
 
 
 async def test_a_connection_that_is_cut_is_made_again(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 FINISH_SECONDS = 1.0
 DEAD = ".dead"
 REASON = "x-waifu-llm-reason"
+Publish = Callable[[aio_pika.Message, str], Awaitable[bool]]
 log = logging.getLogger("waifu_llm.rabbitmq")
 _encode = msgspec.json.Encoder().encode
 
@@ -143,13 +144,19 @@ class RabbitDoor:
             Unavailable: When the connection goes before the broker has it.
         """
         if reply:
-            self._count(reply, await self._link.publish(_message(reply, answer), reply.queue))
+            await self._deliver(self._link.publish, reply, answer)
 
     async def _bring(self, kept: Kept, answer: Mapping[str, Any]) -> None:
         """However long the broker is away."""
         if reply := kept.address:
-            there = await self._link.publish_surely(_message(reply, answer), reply.queue)
-            self._count(reply, there)
+            await self._deliver(self._link.publish_surely, reply, answer)
+
+    async def _deliver(self, publish: Publish, reply: Reply, answer: Mapping[str, Any]) -> None:
+        try:
+            there = await publish(_message(reply, answer), reply.queue)
+        except InvalidMessage as too_large:  # it would be brought again for ever, and unheard
+            there = await publish(_message(reply, failure(too_large)), reply.queue)
+        self._count(reply, there)
 
     def _count(self, reply: Reply, there: bool) -> None:
         self._counts["answered" if there else "nobody_waits"] += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -17,23 +17,19 @@ from typing import Any
 import aio_pika
 from aio_pika import exceptions
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aiormq.exceptions import (
-    ChannelAccessRefused,
-    ConnectionNotAllowed,
-    DeliveryError,
-    PublishError,
-)
+from aiormq.exceptions import ChannelAccessRefused, DeliveryError, PublishError
 from msgspec import Struct
-from pamqp.exceptions import PAMQPException
 
-from waifu_llm.errors import Unavailable
+from waifu_llm.errors import InvalidMessage, Unavailable
 from waifu_llm.rabbitmq.address import Address
+from waifu_llm.rabbitmq.troubles import explain
 
 log = logging.getLogger("waifu_llm.rabbitmq")
 
 HEARTBEAT_SECONDS = 20
 """Silence of about three of these, and the other side is taken for dead."""
 _DIRECT_REPLY = "amq.rabbitmq.reply-to."
+_MAX_SIZE = re.compile(r"larger than (?:configured )?max size (\d+)")
 FAILURES = (*exceptions.CONNECTION_EXCEPTIONS, TimeoutError)
 """What comes out of aio-pika when a connection is gone, or cannot be made."""
 
@@ -65,6 +61,8 @@ class Link:
         self._prepare = prepare
         self._patience = patience or Patience()
         self._channel: AbstractChannel | None = None
+        self._largest: int | None = None
+        """The bytes that the broker takes at most, once it has refused more."""
         self._open = asyncio.Event()
         self._lost: asyncio.Future[str]
         """Why the connection is lost, once it is."""
@@ -111,8 +109,10 @@ class Link:
         One that has none is asked again a moment later, and no more: nobody may read there.
 
         Raises:
+            InvalidMessage: When it is larger than this broker takes.
             Unavailable: When the connection goes first. The broker may have it all the same.
         """
+        self._see_that_it_fits(message)
         for pause in self._patience.no_room:
             with suppress(DeliveryError):
                 return await self._publish(message, queue)
@@ -142,9 +142,23 @@ class Link:
                 self._channel = None
                 self._open.clear()
             why = explain(exc, self._address)
+            self._learn(why)
             _lose(lost, why)
             raise Unavailable(why) from None
         return True
+
+    def _learn(self, why: str) -> None:
+        """A broker closes the channel for a message that is too large, and says so in its words."""
+        if said := _MAX_SIZE.search(why):
+            self._largest = int(said[1])
+
+    def _see_that_it_fits(self, message: aio_pika.Message) -> None:
+        size = len(message.body)
+        if self._largest is not None and size > self._largest:
+            raise InvalidMessage(
+                f"This would be a message of {size} bytes, and the RabbitMQ takes at most "
+                f"{self._largest} (its setting `max_message_size`). A list can have a `limit`."
+            )
 
     async def publish_surely(self, message: aio_pika.Message, queue: str) -> bool:
         """The same over as many connections as it takes. The message keeps its id."""
@@ -225,27 +239,3 @@ async def declare_durable(connection: AbstractConnection, name: str) -> None:
     with suppress(exceptions.ChannelPreconditionFailed, ChannelAccessRefused):
         await channel.declare_queue(name, durable=True)
         await channel.close()
-
-
-def explain(exc: BaseException, address: Address) -> str:
-    """What went wrong, in a sentence, and never with the password."""
-    if isinstance(exc, exceptions.ProbableAuthenticationError | exceptions.AuthenticationError):
-        return f"The RabbitMQ at {address} refuses the user `{address.user}` or the password."
-    # aiormq takes the broker's refusal to open a virtual host for a frame that cannot be.
-    if isinstance(exc, ConnectionNotAllowed | exceptions.InvalidFrameError):
-        return (
-            f"The RabbitMQ at {address} has no virtual host `{address.vhost}`, or the user "
-            f"`{address.user}` may not use it."
-        )
-    if isinstance(exc, exceptions.ChannelClosed) and not isinstance(exc, ChannelAccessRefused):
-        return f"The RabbitMQ at {address} closed the channel: {exc}."
-    if isinstance(exc, ChannelAccessRefused):
-        return f"The user `{address.user}` may not use that queue of the RabbitMQ at {address}."
-    if isinstance(exc, ssl.SSLError) or isinstance(exc.__cause__, ssl.SSLError):
-        return f"TLS with the RabbitMQ at {address} failed: {exc}."
-    if isinstance(exc, exceptions.IncompatibleProtocolError | PAMQPException):
-        return f"What answers at {address} is no RabbitMQ."
-    if isinstance(exc, TimeoutError):
-        return f"The RabbitMQ at {address} takes too long to answer."
-    why = str(exc) if isinstance(exc, OSError) else ""
-    return f"No RabbitMQ answers at {address} ({why or type(exc).__name__})."
