@@ -15,6 +15,7 @@ scripts/soak --generations 10000 --worker-kills 200   spread so many over worker
 scripts/soak --generations 1000 --worker-halts 5 --lease 30   or have one stand still for 90 s
 scripts/soak --generations 1000 --redis-restarts 5 --redis-empties 5   or lose Redis
 scripts/soak --generations 1000 --worker-kills 5 --slow 0.05   with so many seconds to Redis
+scripts/soak --generations 100000 --plain             and see that Redis holds what it held before
 scripts/soak --broker-restarts 5   restart RabbitMQ, PostgreSQL and the core so often instead
 """
 
@@ -116,6 +117,7 @@ def _chosen() -> argparse.Namespace:
     parser.add_argument("--worker-halts", type=int, default=0)
     parser.add_argument("--redis-restarts", type=int, default=0)
     parser.add_argument("--redis-empties", type=int, default=0)
+    parser.add_argument("--plain", action="store_true")
     parser.add_argument("--slow", type=float, default=0.0)
     parser.add_argument("--lease", type=float, default=3.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
@@ -136,6 +138,7 @@ def _plan(chosen: argparse.Namespace) -> Plan:
         empties=chosen.redis_empties,
         slow_seconds=chosen.slow,
         lease=chosen.lease,
+        plain=chosen.plain,
     )
 
 

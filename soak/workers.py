@@ -24,6 +24,8 @@ from soak.history import History, Violation
 from soak.proxy import Proxy
 
 WORKERS = 4
+WARM = 200
+SPARE_BYTES = 50_000
 CALLERS = 32
 ANSWER_SECONDS = 180.0
 MAY_FAIL = ("SUCCESS", "PROVIDER_CRASHED", "UNAVAILABLE")
@@ -43,6 +45,8 @@ class Plan:
     empties: int = 0
     slow_seconds: float = 0.0
     lease: float = 3.0
+    plain: bool = False
+    """One word each, as fast as may be: then what Redis holds is compared."""
 
 
 class Fleet:
@@ -120,13 +124,17 @@ async def spread_and_kill(home: Path, plan: Plan, draw: random.Random) -> None:
     begun, done = time.monotonic(), asyncio.Event()
     try:
         await fleet.start()
+        if plan.plain:
+            await _call(fleet.url, iter(range(-WARM, 0)), plan, draw, Counter())
+        held = await _held(fleet)
         raging = asyncio.create_task(_rage(fleet, plan, draw, done))
         async with asyncio.TaskGroup() as group:
             for _ in range(CALLERS):
-                group.create_task(_call(fleet.url, numbers, draw, outcomes))
-            group.create_task(_until_all_deeds_are_done(raging, fleet.url, draw, outcomes))
+                group.create_task(_call(fleet.url, numbers, plan, draw, outcomes))
+            group.create_task(_until_all_deeds_are_done(raging, fleet.url, plan, draw, outcomes))
         deeds = await raging
         left = await _left(fleet)
+        holds = await _held(fleet)
     finally:
         done.set()
         await fleet.stop()
@@ -137,6 +145,24 @@ async def spread_and_kill(home: Path, plan: Plan, draw: random.Random) -> None:
         raise Violation(f"answers came to {strange}")
     if left:
         raise Violation(f"this is left in Redis: {left}")
+    if plan.plain:
+        _compare(held, holds)
+
+
+async def _held(fleet: Fleet) -> tuple[set[str], int]:
+    """The names of all keys, and the bytes of what is kept under them, once that is cleared away
+    which was said in the last second."""
+    await asyncio.sleep(3)
+    async with redis_client.Redis.from_url(fleet.redis.url) as client:
+        keys = {key.decode() for key in await client.keys("*")}
+        return keys, sum([await client.memory_usage(key) or 0 for key in keys])
+
+
+def _compare(held: tuple[set[str], int], holds: tuple[set[str], int]) -> None:
+    print(f"Redis held {len(held[0])} keys of {held[1]} bytes, and holds {len(holds[0])}", end="")
+    print(f" of {holds[1]} bytes")
+    if more := holds[0] - held[0] or holds[1] > held[1] + SPARE_BYTES:
+        raise Violation(f"Redis holds more than before: {more}")
 
 
 async def _rage(fleet: Fleet, plan: Plan, draw: random.Random, done: asyncio.Event) -> Counter[str]:
@@ -161,15 +187,21 @@ async def _rage(fleet: Fleet, plan: Plan, draw: random.Random, done: asyncio.Eve
 
 
 async def _until_all_deeds_are_done(
-    raging: asyncio.Task[Any], url: str, draw: random.Random, outcomes: Counter[str]
+    raging: asyncio.Task[Any],
+    url: str,
+    plan: Plan,
+    draw: random.Random,
+    outcomes: Counter[str],
 ) -> None:
     """Somebody asks as long as anything is done."""
     more = itertools.takewhile(lambda _: not raging.done(), itertools.count(10**6))
-    await _call(url, more, draw, outcomes)
+    await _call(url, more, plan, draw, outcomes)
     await raging
 
 
-async def _call(url: str, numbers: Any, draw: random.Random, outcomes: Counter[str]) -> None:
+async def _call(
+    url: str, numbers: Any, plan: Plan, draw: random.Random, outcomes: Counter[str]
+) -> None:
     """One request after the other, each held against what may be said."""
     history = History(outcomes)
     async with open_websocket(url, compression=None, max_size=None) as websocket:
@@ -177,16 +209,18 @@ async def _call(url: str, numbers: Any, draw: random.Random, outcomes: Counter[s
         await websocket.recv()
         for number in numbers:
             id = f"g{number}"
-            words = "".join(f"{id}:{each} " for each in range(draw.randint(1, _WORDS)))
+            count = 1 if plan.plain else draw.randint(1, _WORDS)
+            words = "".join(f"{id}:{each} " for each in range(count))
             history.asked(id, words, True)
-            await websocket.send(json.dumps(_asked(id, words, draw)))
+            await websocket.send(json.dumps(_asked(id, words, plan, draw)))
             async with asyncio.timeout(ANSWER_SECONDS):
                 while id in history.live:
                     history.heard(json.loads(await websocket.recv()))
 
 
-def _asked(id: str, words: str, draw: random.Random) -> dict[str, Any]:
-    extra = {"delay_ms": draw.choice([0, 1, 5, 20]), "first_delay_ms": draw.choice([0, 0, 50])}
+def _asked(id: str, words: str, plan: Plan, draw: random.Random) -> dict[str, Any]:
+    waits = {"delay_ms": draw.choice([0, 1, 5, 20]), "first_delay_ms": draw.choice([0, 0, 50])}
+    extra = {} if plan.plain else waits
     return {
         "type": "generate",
         "unique_request_id": id,

@@ -108,8 +108,8 @@ class Module:
         self._core.redactor.learn(secrets_of(self._config.workers))
         self._fleet = Fleet.of(Link(self._config.workers), self._config)
         await self._fleet.open()
-        here = self._core.processes.open, self._engine.concurrency
-        self._engine.goes_elsewhere(Where(self._fleet, self._config, *here))
+        here = self._core.processes.open
+        self._engine.goes_elsewhere(Where(self._fleet, self._config, here))
 
     async def _open_store(self) -> None:
         """

@@ -83,7 +83,8 @@ class Engine:
 
     def concurrency(self, spec: ProviderSpec) -> int:
         """How many generations at once it takes."""
-        return (self._house.elsewhere or self._house.loads).concurrency(spec)
+        here, elsewhere = self._house.loads.concurrency(spec), self._house.elsewhere
+        return elsewhere.concurrency(spec, here) if elsewhere else here
 
     def goes_elsewhere(self, elsewhere: Elsewhere) -> None:
         """From now on this one says what runs in a process of this machine, and what does not."""

@@ -166,8 +166,10 @@ class Holdings:
         house, asked = self._house, holding.asked
         holding.stored_version = house.stored.look()
         spec, profile = house.find(asked.provider)
-        far = house.elsewhere
-        place = far.place(spec, profile, asked.settings, asked.key) if far else None
+        place = None
+        if house.elsewhere:
+            here = house.loads.concurrency(spec)
+            place = house.elsewhere.place(spec, profile, asked.settings, asked.key, here)
         values: dict[str, Any] = {}
         if place is None or place.needs_settings:
             values = await house.stored.settings(spec, profile, asked.settings, asked.key)

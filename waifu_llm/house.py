@@ -42,11 +42,13 @@ class Elsewhere(Protocol):
         profile: Profile | None,
         settings: Mapping[str, Any],
         key: str | None,
+        here: int,
     ) -> Place | None:
-        """Where it is to run that somebody loads with these settings and this stored key."""
+        """Where it is to run that somebody loads with these settings and this stored key. This
+        machine takes so many generations of it at once."""
 
-    def concurrency(self, spec: ProviderSpec) -> int:
-        """How many generations at once it takes, wherever they run."""
+    def concurrency(self, spec: ProviderSpec, here: int) -> int:
+        """How many it takes wherever they run."""
 
 
 class House(Struct):

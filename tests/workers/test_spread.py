@@ -44,8 +44,7 @@ async def test_what_is_too_much_for_here_goes_to_the_workers() -> None:
     here, far = Backend(), Backend()
     spread = Spread(here, far, 1, lambda model: "here first")
     ask(spread)
-    await turn()
-    ask(spread)
+    ask(spread)  # at once: the first has not begun yet
     await turn()
     assert (len(here.started), len(far.started)) == (1, 1)
     here.started[0].over.set_result(None)

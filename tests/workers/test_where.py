@@ -29,11 +29,11 @@ class NoFleet:
 
 def where(**settings: Any) -> Where:
     resolved = config.resolve({"workers": "redis://there", **settings}, {}, Path("nowhere"))
-    return Where(NoFleet(), resolved, None, lambda spec: 3)  # type: ignore[arg-type]
+    return Where(NoFleet(), resolved, None)  # type: ignore[arg-type]
 
 
 def place(at: Where, profile: Profile | None = None, key: str | None = None, **asked: Any) -> Any:
-    found: Place | None = at.place(SPEC, profile, asked, key)
+    found: Place | None = at.place(SPEC, profile, asked, key, 3)
     return found
 
 
@@ -79,8 +79,8 @@ def test_loads_alike_are_one_thing_and_others_are_not() -> None:
 
 @pytest.mark.parametrize("settings", [{}, {"run_here_first": ("keyed",)}])
 def test_what_goes_to_workers_is_not_bound_by_what_this_machine_takes(settings: Any) -> None:
-    assert where(**settings).concurrency(SPEC) == 256
+    assert where(**settings).concurrency(SPEC, 3) == 256
 
 
 def test_what_stays_here_is_bound_as_ever() -> None:
-    assert where(run_here=("keyed",)).concurrency(SPEC) == 3
+    assert where(run_here=("keyed",)).concurrency(SPEC, 3) == 3

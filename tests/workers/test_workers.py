@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from redis import Redis as Client
@@ -19,8 +20,13 @@ from support import LIMIT, Module, Wire, generate
 from websockets.asyncio.client import connect
 
 from services.redis import Redis
+from waifu_llm.backend import Request
+from waifu_llm.conversation import Message, Params
+from waifu_llm.workers.events import Errand, Source, encode_errand
 
 LEASE = 2
+PASSWORD = "p@ss/word"
+SCALING = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text("utf-8")
 CANARY = "sk-canary-of-a-client"
 
 
@@ -251,6 +257,53 @@ async def test_what_cannot_be_read_is_parked_and_harms_nothing(
     id = json.loads(ours("queue", redis, "show", "--json"))["parked"][0]["id"]
     assert ours("queue", redis, "drop", id) == "1 dropped.\n"
     assert "parked" not in ours("queue", redis, "show")
+
+
+async def test_what_was_parked_can_be_tried_once_more(
+    start_worker: Callable[..., Far], redis: Redis
+) -> None:
+    start_worker()
+    request = Request([Message("user", "once more")], Params(model_id="echo"), True)
+    errand = Errand("e", "a module that is gone", "generate", Source("echo"), request=request)
+    with Client.from_url(redis.url) as there:
+        parked = {"stream": "s", "why": "it killed", "when": "1.5", "d": encode_errand(errand)}
+        id = there.xadd("{waifu}:parked", parked).decode()
+    assert f"parked {id}" in ours("queue", redis, "show")
+    assert ours("queue", redis, "retry", id) == "once more\n"
+    assert "parked" not in ours("queue", redis, "show")
+
+
+async def test_what_is_too_much_for_the_module_goes_to_workers(
+    start_module: Callable[..., Module], start_worker: Callable[..., Far], redis: Redis
+) -> None:
+    worker = start_worker(offers="narrow")
+    module = start_module("--workers", redis.url, "--run-here-first", "narrow")
+    async with client(module) as wire:
+        await wire.load("narrow")
+        for number in range(3):
+            await wire.send({**slow(id=str(number)), "provider": "narrow"})
+        await until(lambda: running(redis, worker) == 1)
+        await see(module, lambda status: status["loads"][0]["requests"] == 1)
+        await wire.send({"type": "interrupt", "unique_request_id": "i"})
+        await wire.until("interrupt_ack")
+
+
+async def test_a_user_of_redis_who_may_do_only_this_is_enough(
+    start_module: Callable[..., Module],
+    start_worker: Callable[..., Far],
+    redis: Redis,
+) -> None:
+    """The line of docs/scaling.md. The password has signs that a URL writes otherwise."""
+    line = next(each for each in SCALING.splitlines() if "An ACL for both sides" in each)
+    rights = line.split("`")[1].split()
+    with Client.from_url(redis.url) as there:
+        there.execute_command("ACL", "SETUSER", "studio", "reset", "on", f">{PASSWORD}", *rights)
+    url = redis.url.replace("redis://", f"redis://studio:{quote(PASSWORD, safe='')}@")
+    start_worker("--redis", url)
+    module = start_module("--workers", url, "--worker-lease-seconds", str(LEASE))
+    async with client(module) as wire:
+        final = await wire.final(generate("let in", provider="echo"))
+        assert final["response"] == "let in"
 
 
 async def until(holds: Callable[[], bool]) -> None:

@@ -39,6 +39,8 @@ class Spread:
         self._here = here
         self._far = far
         self._places = asyncio.Semaphore(places)
+        self._free = places
+        """Less than nothing where some wait for a place here."""
         self._at = at
 
     @property
@@ -71,15 +73,21 @@ class Spread:
 
     def generate(self, request: Request, sink: Sink) -> Running:
         at = self._at(request.params.model_id)
-        if at == "workers" or (at == "here first" and self._places.locked()):
+        if at == "workers" or (at == "here first" and self._free < 1):
             return self._far.generate(request, sink)
-        return Here(self._places, lambda: self._here.generate(request, sink))
+        self._free -= 1
+        running = Here(self._places, lambda: self._here.generate(request, sink))
+        running.over.add_done_callback(self._leave)
+        return running
 
     async def close(self) -> None:
         await asyncio.gather(self._here.close(), self._far.close())
 
     def status(self) -> dict[str, Any]:
         return {**self._here.status(), "at": "here and workers", "far": self._far.status()}
+
+    def _leave(self, _: object) -> None:
+        self._free += 1
 
     def _for(self, model_id: str) -> Backend:
         return self._far if self._at(model_id) == "workers" else self._here

@@ -54,17 +54,14 @@ class Where:
         fleet: Fleet,
         config: Config,
         open_here: OpenBackend,
-        concurrency_here: Callable[[ProviderSpec], int],
     ) -> None:
         self._fleet = fleet
         self._rules = Rules(frozenset(config.run_here), frozenset(config.run_here_first))
         self._at_once = config.workers_at_once
         self._open_here = open_here
-        self._concurrency_here = concurrency_here
 
-    def concurrency(self, spec: ProviderSpec) -> int:
-        found = self._rules.all_of(spec.name)
-        return self._concurrency_here(spec) if found == {"here"} else self._at_once
+    def concurrency(self, spec: ProviderSpec, here: int) -> int:
+        return here if self._rules.all_of(spec.name) == {"here"} else self._at_once
 
     def place(
         self,
@@ -72,6 +69,7 @@ class Where:
         profile: Profile | None,
         settings: Mapping[str, Any],
         key: str | None,
+        here: int,
     ) -> Place | None:
         found = self._rules.all_of(spec.name)
         told = {**(profile.load_settings if profile else {}), **settings}
@@ -81,7 +79,7 @@ class Where:
         name = "workers " + msgspec.json.encode(source, order="sorted").decode()
         if found == {"workers"}:
             return Place(name, self._opens_far(source), self._at_once, needs_settings=False)
-        return Place(f"here and {name}", self._opens_both(source), self._at_once, True)
+        return Place(f"here and {name}", self._opens_both(source, here), self._at_once, True)
 
     def _opens_far(self, source: Source) -> OpenBackend:
         async def open_far(
@@ -91,13 +89,13 @@ class Where:
 
         return open_far
 
-    def _opens_both(self, source: Source) -> OpenBackend:
+    def _opens_both(self, source: Source, places: int) -> OpenBackend:
         async def open_both(
             spec: ProviderSpec, settings: Mapping[str, Any], progress: Progress
         ) -> Backend:
             here = await self._open_here(spec, settings, progress)
             far = FarBackend(self._fleet, source)
-            return Spread(here, far, self._concurrency_here(spec), self._at(spec))
+            return Spread(here, far, places, self._at(spec))
 
         return open_both
 
