@@ -28,6 +28,7 @@ from waifu_llm.secrecy import is_secret, secrets_in, without_secrets
         ("https", "http://user:x@host"),
         ("server", "https://user:x@host"),
         ("endpoints", ["https://host", "https://user:x@host"]),
+        *((name, 12345678) for name in ("password", "client_secret", "pwd")),
         *((name, "x") for name in ("key2", "openai_key_1", "accesskey", "sessiontoken", "jwt")),
     ],
 )
@@ -36,6 +37,14 @@ def test_these_are_secrets(name: str, value: Any) -> None:
     told = {"deep": [{"down": {name: value, "other": 1}}]}
     assert without_secrets(told) == {"deep": [{"down": {"other": 1}}]}
     assert list(secrets_in(told)) == [f"deep[0].down.{name}"]
+
+
+def test_a_value_whose_secret_name_stands_beside_it_is_one() -> None:
+    told = {"rows": [{"name": "Authorization", "value": "Bearer x"}, {"name": "n", "value": "y"}]}
+    assert without_secrets(told) == {
+        "rows": [{"name": "Authorization"}, {"name": "n", "value": "y"}]
+    }
+    assert list(secrets_in(told)) == ["rows[0].value"]
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ _ADDRESSES = {
     *("address", "addresses", "endpoint", "endpoints", "http", "https", "proxies", "proxy"),
     *("server", "servers", "uri", "uris", "url", "urls"),
 }
+_BY_NUMBERS = {"passphrase", "passwd", "password", "pwd", "secret"}
+"""What may be all digits, and is a secret all the same."""
 _IN_QUERIES = {"code", "k", "pw", "sig", "signature"}
 _IN_SCHEMAS = {"$defs", "definitions", "patternProperties", "properties"}
 """What stands below these is named like something, and is only the description of it."""
@@ -41,7 +43,7 @@ def without_secrets(value: Any, *, described: bool = False) -> Any:
         return {
             name: without_secrets(each, described=name in _IN_SCHEMAS)
             for name, each in value.items()
-            if _may_stay(name, each, described)
+            if _may_stay(name, each, described) and not _is_named_beside(value, name)
         }
     return [without_secrets(each) for each in value] if _is_list(value) else value
 
@@ -51,7 +53,7 @@ def secrets_in(value: Any, place: str = "", *, described: bool = False) -> Itera
     if isinstance(value, Mapping):
         for name, each in value.items():
             here = f"{place}.{name}" if place else str(name)
-            if _may_stay(name, each, described):
+            if _may_stay(name, each, described) and not _is_named_beside(value, name):
                 yield from secrets_in(each, here, described=name in _IN_SCHEMAS)
             else:
                 yield here
@@ -64,12 +66,20 @@ def _may_stay(name: str, value: Any, described: bool) -> bool:
     return (described and isinstance(value, Mapping)) or not is_secret(name, value)
 
 
+def _is_named_beside(pair: Mapping[str, Any], name: str) -> bool:
+    """As in {"name": "Authorization", "value": "…"}: its name stands beside it."""
+    beside = pair.get("name")
+    return name == "value" and isinstance(beside, str) and is_secret(beside, pair[name])
+
+
 def is_secret(name: str, value: Any) -> bool:
-    """Whether what stands under this name is one, or has one in its address. A number, a choice
+    """Whether what stands under this name is one, or has one in its address. Most numbers, a choice
     and what is empty tell nothing."""
-    if not value or isinstance(value, bool | int | float):
-        return False
     words = _words(name)
+    if not value or isinstance(value, bool):
+        return False
+    if isinstance(value, int | float):
+        return bool(set(words) & _BY_NUMBERS)
     if words and words[-1] in _ADDRESSES:
         several = value if _is_list(value) else [value]
         return any(isinstance(each, str) and is_secret_address(each) for each in several)

@@ -310,3 +310,21 @@ async def test_it_is_carried_out_as_the_inbox_has_it_when_its_turn_comes(
     instructions.go_on.set()
     await until(lambda: not instructions.inbox)
     assert instructions.done == [1, "(deleted)"]
+
+
+async def test_a_fault_while_the_inbox_is_read_leaves_nothing_lying_there(
+    instructions: FakeInstructions, postman: Postman, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "LONGEST_PAUSE", 0.01)
+    kept = errand(1).kept()
+    await instructions.accept(kept.instruction, kept.key, kept.reply)
+    look = instructions.unanswered
+
+    async def fail_once(*asked: Any) -> Any:
+        monkeypatch.setattr(instructions, "unanswered", look)
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(instructions, "unanswered", fail_once)
+    after = Tasks()
+    after.start(Backlog(instructions, postman, 4).resume())
+    await until(lambda: postman.brought == [("r", 1)])

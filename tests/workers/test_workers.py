@@ -238,6 +238,9 @@ async def test_an_operator_sees_who_is_there_and_what_waits(
         told = ours("workers", redis)
         assert f"{worker.id}: ready" in told
         assert "echo: 1 of 1 running, echo, count" in told
+        shown = command("status", "--url", far_module.url)
+        assert f"1 worker over 127.0.0.1:{redis.port}: 1 generating, 1 waiting" in shown
+        assert "echo: ready, 2 models, 2 of 256 running, at workers" in shown
         queued = json.loads(ours("queue", redis, "show", "--json"))["queues"]
         assert [(each["running"], each["waiting"]) for each in queued] == [(1, 1)]
         assert queued[0]["waiting_seconds"] >= 0
@@ -318,6 +321,10 @@ def running(redis: Redis, worker: Far) -> int:
     return sum(each["running"] for each in found.get("offers", {}).values())
 
 
-def ours(command: str, redis: Redis, *words: str) -> str:
-    whole = [sys.executable, "-m", "waifu_llm", command, *words, "--redis", redis.url]
+def ours(name: str, redis: Redis, *words: str) -> str:
+    return command(name, *words, "--redis", redis.url)
+
+
+def command(*words: str) -> str:
+    whole = [sys.executable, "-m", "waifu_llm", *words]
     return subprocess.run(whole, capture_output=True, text=True, check=True).stdout

@@ -162,4 +162,5 @@ jobs = Table(
     Column("message", Text, nullable=False),
     Column("ended", Float),
     Index(None, "state", "added"),
+    Index(None, "state", "ended"),
 )

@@ -49,9 +49,15 @@ def _show(status: dict[str, Any]) -> None:
     for load in status["loads"]:
         state = f"{load['provider']}: {load['state']}, {_counted(load['models'], 'model')}"
         work = f"{load.get('requests', 0)} of {load['concurrency']} running"
-        click.echo(f"  {state}, {work}, {_megabytes(load.get('memory_bytes'))}")
+        where = (
+            "at workers" if load.get("at") == "workers" else _megabytes(load.get("memory_bytes"))
+        )
+        click.echo(f"  {state}, {work}, {where}")
     if not status["loads"]:
         click.echo("  nothing is loaded")
+    if fleet := status.get("workers"):
+        there = f"{_counted(len(fleet['workers']), 'worker')} over {fleet['redis']}"
+        click.echo(f"{there}: {fleet['running']} generating, {fleet['waiting']} waiting")
 
 
 def _counted(count: int, what: str) -> str:

@@ -88,10 +88,19 @@ class Backlog:
         """By halves: each look at the inbox costs as much as is known already."""
         async with self._noting:
             while self._runs_low:
-                found = await patiently(self._unknown_ones)
+                found = await self._look()
                 self._more = len(found) == AT_HAND // 2
                 for each in found:
                     self._begin(each)
+
+    async def _look(self) -> list[Waiting]:
+        """Whatever goes wrong: nobody else would look again."""
+        while True:
+            try:
+                return await patiently(self._unknown_ones)
+            except Exception as exc:
+                fault(exc)
+            await asyncio.sleep(LONGEST_PAUSE)
 
     def _unknown_ones(self) -> Awaitable[list[Waiting]]:
         return self._instructions.unanswered(self._known, AT_HAND // 2)

@@ -143,6 +143,7 @@ def _create_what_comes_and_goes() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
     )
     _index("jobs", "state", "added")
+    _index("jobs", "state", "ended")
 
 
 def _rows(name: str, *columns: Any) -> None:
