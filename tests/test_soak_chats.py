@@ -203,7 +203,7 @@ ALIENS: dict[str, Any] = {
         id="x", chat=1, role="assistant", content="loud", created=0.0
     ),
     "one that waits": insert(tables.inbox).values(
-        key="x", instruction="{}", reply="{}", accepted=0.0
+        asked="echo", key="x", instruction="{}", reply="{}", accepted=0.0
     ),
     "a key in the open": insert(tables.answers).values(key="x", body=SECRET, forget_at=0.0),
 }

@@ -214,6 +214,13 @@ def _lose(lost: asyncio.Future[str], why: str) -> None:
         lost.set_result(why)
 
 
+class Connection(aio_pika.Connection):
+    """One that whoever made it closes. aio-pika's would close itself when it is thrown away, which
+    may come to pass in a thread that has no loop."""
+
+    def __del__(self) -> None: ...
+
+
 async def connect(address: Address) -> AbstractConnection:
     usual = {"heartbeat": HEARTBEAT_SECONDS, "name": "waifu-llm"}
     options: dict[str, Any] = {**usual, **address.options}
@@ -224,6 +231,7 @@ async def connect(address: Address) -> AbstractConnection:
         password=address.password,
         virtualhost=address.vhost,
         ssl=address.tls,
+        connection_class=Connection,
         **options,
     )
     return connection
