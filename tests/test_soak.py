@@ -64,7 +64,7 @@ def test_each_job_is_heard_whole_and_once_by_each_who_listens() -> None:
 def test_what_workers_do_is_answered_once_whatever_befalls_them(
     flags: list[str], deeds: str, redis: Redis
 ) -> None:
-    command = [sys.executable, "-m", "soak", "--generations", "200", "--seed", "7", *flags]
+    command = [sys.executable, "-m", "soak", "--generations", "120", "--seed", "7", *flags]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert deeds in done.stdout
@@ -124,7 +124,7 @@ def test_no_instruction_is_lost_or_doubled_when_the_module_is_killed(
     store = []
     if kind == "postgres":
         store = ["--store", request.getfixturevalue("postgres").database("soaked")]
-    command = [sys.executable, "-m", "soak", "--chats", "300", "--chat-kills", "3", "--seed", "7"]
+    command = [sys.executable, "-m", "soak", "--chats", "200", "--chat-kills", "3", "--seed", "7"]
     done = subprocess.run([*command, *store], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "killed 3 times" in done.stdout
