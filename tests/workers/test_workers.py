@@ -135,6 +135,21 @@ async def test_an_interrupt_ends_the_sampling_on_the_worker(
         await until(lambda: running(redis, worker) == 0)
 
 
+async def test_of_many_interrupts_at_once_each_is_obeyed(
+    far_module: Module, start_worker: Callable[..., Far], redis: Redis
+) -> None:
+    """Some come while those before them are cleared away."""
+    worker = start_worker()
+    async with client(far_module) as wire:
+        for turn in range(3):
+            for number in range(16):
+                await wire.send(slow(id=f"{turn}-{number}"))
+            await until(lambda: running(redis, worker) == 16)
+            await wire.send({"type": "interrupt", "unique_request_id": "i"})
+            await wire.until("interrupt_ack")
+            await until(lambda: running(redis, worker) == 0)
+
+
 async def test_a_client_that_vanishes_leaves_nothing_running(
     far_module: Module, start_worker: Callable[..., Far], redis: Redis
 ) -> None:

@@ -226,7 +226,11 @@ class Worker:
             for last, fields in told:  # noqa: B007
                 self._obey(fields)
             if told:
-                await self._link.surely(lambda: self._link.redis.delete(mine))
+                await self._forget(mine, [id for id, _ in told])
+
+    async def _forget(self, mine: str, heard: list[bytes]) -> None:
+        """And no more than that: something may have come since."""
+        await self._link.surely(lambda: self._link.redis.xdel(mine, *heard))
 
     def _obey(self, fields: dict[bytes, bytes]) -> None:
         if b"drain" in fields:
