@@ -140,11 +140,13 @@ async def test_a_missing_part_cuts_an_answer_off(sent: Sent, heard: Heard) -> No
 async def test_a_missing_part_before_the_first_word_is_another_try(
     sent: Sent, heard: Heard, post: Post
 ) -> None:
+    sent.entry = b"1-0"
     sent.take(taken())
     sent.take(chunk("b", 3))
     assert heard.all == []
     assert not sent.over.done()
     assert post.stopped == [("w1", "r1")]
+    assert sent.entry == b"1-0"  # so that it is seen that this is over, and what is to be done
 
 
 async def test_what_waits_is_withdrawn_when_it_is_interrupted(sent: Sent, post: Post) -> None:

@@ -126,11 +126,13 @@ class Sent:
             self.end()
 
     def _miss_a_part(self) -> None:
-        """Redis forgot something, or the worker had to."""
+        """Redis forgot something, or the worker had to. Where no word was heard yet, this try is
+        stopped, and its entry goes with it: then another begins."""
         if self._spoke:
             self.is_cut_off()
         else:
-            self.begins_anew()
+            self._give_up_run()
+            self._sink.still_waits()
 
     # What becomes of it
 
