@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -98,6 +99,17 @@ async def test_only_what_was_not_kept_is_claimed_and_its_tries_are_counted(link:
     assert await keep(link, "two", id) == b"kept"
     ((_, _, _, tries),) = await CLAIM.run(link.redis, [LIVE], GROUP, "one", 0, 10)
     assert tries == 3  # that it was kept did not count
+
+
+async def test_what_the_dead_had_is_found_behind_much_that_the_living_have(link: Link) -> None:
+    for _ in range(40):
+        await enter(link, most=100)
+    *living, dead = [id for _, id, _ in await take(link, "one", 40)]
+    await asyncio.sleep(0.3)
+    for id in living:
+        await keep(link, "one", id)
+    ((_, claimed, _, _),) = await CLAIM.run(link.redis, [LIVE], GROUP, "two", 250, 1)
+    assert claimed == dead
 
 
 async def test_the_end_is_said_and_the_entry_goes_in_one_step(link: Link) -> None:

@@ -79,18 +79,24 @@ module waits for any more is thrown away."""
 
 CLAIM = Script("""
 -- KEYS: stream; ARGV: group, worker, idle ms, how many
-local reply = redis.pcall('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], '0', 'COUNT', ARGV[4])
-if reply.err then return {} end
-local claimed = {}
-for _, entry in ipairs(reply[2]) do
-  if entry and entry[2] then
-    local about = redis.call('XPENDING', KEYS[1], ARGV[1], entry[1], entry[1], 1)
-    claimed[#claimed + 1] = {KEYS[1], entry[1], entry[2], about[1][4]}
+local claimed, cursor = {}, '0-0'
+repeat
+  local left = tonumber(ARGV[4]) - #claimed
+  local reply = redis.pcall(
+    'XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], cursor, 'COUNT', left)
+  if reply.err then break end
+  cursor = reply[1]
+  for _, entry in ipairs(reply[2]) do
+    if entry and entry[2] then
+      local about = redis.call('XPENDING', KEYS[1], ARGV[1], entry[1], entry[1], 1)
+      claimed[#claimed + 1] = {KEYS[1], entry[1], entry[2], about[1][4]}
+    end
   end
-end
+until cursor == '0-0' or #claimed >= tonumber(ARGV[4])
 return claimed
 """)
-"""Takes over what the dead had taken. Tells also how often each was taken before."""
+"""Takes over what the dead had taken. Tells also how often each was taken before. Redis looks only
+at some of what is taken each time, and that may all be the living's."""
 
 _IS_MINE = """
 local function owner(stream, group, id)
