@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from itertools import cycle
 from time import monotonic
@@ -48,6 +48,7 @@ class Taker:
         self._room.set()
         self._spare: deque[Found] = deque()
         self._order = cycle(list(_wheel()))
+        self._turns: Counter[Urgency] = Counter()
         self._claims_at = 0.0
         self._draining = False
 
@@ -127,10 +128,14 @@ class Taker:
         ]
 
     def _streams(self) -> list[str]:
-        """The most urgent first; but now and then others, so that none waits for ever."""
+        """The most urgent first; but now and then others, so that none waits for ever. For the same
+        reason each time another route is the first."""
         first: Urgency = next(self._order)
+        self._turns[first] += 1
+        at = self._turns[first] % max(1, len(self.routes))
+        routes = [*self.routes[at:], *self.routes[:at]]
         urgencies = [first, *(each for each in URGENCIES if each != first)]
-        return [self._names.work(each, route) for each in urgencies for route in self.routes]
+        return [self._names.work(each, route) for each in urgencies for route in routes]
 
 
 def _wheel() -> Iterable[Urgency]:
