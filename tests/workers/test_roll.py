@@ -88,6 +88,20 @@ def test_one_that_says_nothing_new_is_not_there_after_its_lease(
     assert not found.has("openai", "x")
 
 
+def test_nobody_is_taken_for_dead_for_a_time_in_which_nobody_could_be_heard(
+    new_roll: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = new_roll(said("w", lease=30.0, openai=ANY))
+    now = time.monotonic()
+    monkeypatch.setattr(roll, "monotonic", lambda: now + 60.0)
+    found._forgive()
+    assert found.is_there("w")
+    for second in range(61, 92):
+        monkeypatch.setattr(roll, "monotonic", lambda at=now + second: at)
+        found._forgive()
+    assert not found.is_there("w")
+
+
 def test_the_models_of_all_are_told_once(new_roll: Any) -> None:
     both = new_roll(said("v", llamacpp=Offer(["b", "c"], 1)), said("w", llamacpp=TWO))
     assert sorted(both.models("llamacpp") or []) == ["a", "b", "c"]

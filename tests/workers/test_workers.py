@@ -240,6 +240,21 @@ async def test_redis_may_be_started_anew_and_may_come_back_empty(
         assert (await wire.final(generate("empty", provider="echo")))["response"] == "empty"
 
 
+async def test_a_redis_that_is_away_for_longer_than_a_lease_cuts_nothing_off(
+    far_module: Module, start_worker: Callable[..., Far], redis: Redis
+) -> None:
+    for _ in range(2):
+        start_worker()
+    async with client(far_module) as wire:
+        params = {"extra": {"delay_ms": 50}, "max_output_length": 160}
+        await wire.send(generate(model="count", params=params, provider="echo"))
+        await wire.until("generate_stream_chunk")
+        await asyncio.to_thread(redis.stop)
+        await asyncio.sleep(LEASE + 2)
+        await asyncio.to_thread(redis.start)
+        assert (await wire.until("generate_stream_done"))[-1]["error"] == "SUCCESS"
+
+
 async def test_an_operator_sees_who_is_there_and_what_waits(
     far_module: Module, start_worker: Callable[..., Far], redis: Redis
 ) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import TypeVar
 
 from redis.exceptions import RedisError
@@ -14,6 +16,8 @@ T = TypeVar("T")
 log = logging.getLogger("waifu_llm.workers")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+ALL_ARE_BACK_SECONDS = 1.5 * _LONGEST_PAUSE
+"""After an outage, everybody who lives has said so by then."""
 FAILURES = (RedisError, OSError)
 """A TimeoutError is an OSError."""
 _MOST_SHOWN = 300
@@ -31,6 +35,12 @@ class Outages:
         self._explain = explain
         self.trouble = ""
         """Why it cannot be used, in a sentence; nothing while it can."""
+        self._back_at = -math.inf
+
+    @property
+    def steady_for(self) -> float:
+        """Seconds that it can be used now without a break."""
+        return 0.0 if self.trouble else monotonic() - self._back_at
 
     async def through(self, step: Callable[[], Awaitable[T]]) -> T:
         """Do this, however often it takes. A step may have been done whose answer was lost, so
@@ -54,6 +64,7 @@ class Outages:
             log.warning("%s Trying on.", trouble)
         elif self.trouble and not trouble:
             log.warning("Redis is there again.")
+            self._back_at = monotonic()
         self.trouble = trouble
 
 

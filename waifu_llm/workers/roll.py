@@ -20,6 +20,7 @@ from waifu_llm.workers.names import ANY, Names, route
 
 _SHOWN = 20
 _FORGOTTEN_SECONDS = 3600.0
+_DEAF_SECONDS = 3.0
 
 
 class Offer(Struct, frozen=True):
@@ -66,10 +67,12 @@ class Roll:
         self._said: dict[str, Said] = {}
         self._heard: dict[str, float] = {}
         """When each said something new, by our clock."""
+        self._looked = monotonic()
 
     async def look(self) -> None:
         redis = self._link.redis
         told: Any = await redis.zrange(self._names.workers, 0, -1)
+        self._forgive()
         ids = [id.decode() for id in told]
         if ids:
             found: Any = await redis.mget([self._names.worker(id) for id in ids])
@@ -80,6 +83,13 @@ class Roll:
         await redis.zremrangebyscore(self._names.workers, "-inf", gone)
         self._said = {id: said for id, said in self._said.items() if self.is_there(id)}
         self._heard = {id: self._heard[id] for id in self._said}
+
+    def _forgive(self) -> None:
+        """Nobody could be heard while we could not look."""
+        now, before = monotonic(), self._looked
+        self._looked = now
+        if now - before > _DEAF_SECONDS:
+            self._heard = dict.fromkeys(self._heard, now)
 
     def _note(self, said: Said) -> None:
         known = self._said.get(said.id)

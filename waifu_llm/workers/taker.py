@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from waifu_llm.backend import Urgency
 from waifu_llm.workers.link import BLOCK_SECONDS, Link, by_stream
 from waifu_llm.workers.names import GROUP, URGENCIES, WEIGHTS, Names
+from waifu_llm.workers.outages import ALL_ARE_BACK_SECONDS
 from waifu_llm.workers.scripts import CLAIM, TAKE
 
 _CLAIMED_AT_ONCE = 16
@@ -91,7 +92,7 @@ class Taker:
         if not self.routes:
             await asyncio.sleep(BLOCK_SECONDS)
             return []
-        if monotonic() > self._claims_at:
+        if monotonic() > self._claims_at and self._link.outages.steady_for > ALL_ARE_BACK_SECONDS:
             self._claims_at = monotonic() + self._lease / 6
             if claimed := await self._claim():
                 return claimed

@@ -126,12 +126,18 @@ class Worker:
             return None
         attempt = errand.tries + found.taken_before
         entry = Entry(found.stream, found.id, errand, attempt)
+        if self._has(entry):
+            return None  # it could not be kept for a while, and was claimed from ourselves
         if attempt > MOST_ATTEMPTS:
             self._refuse(found, entry)
             return None
         run = Run(self._engine, self._mouth, entry, self.id)
         self._runs[run.id] = run
         return self._tasks.start(self._do(run))
+
+    def _has(self, entry: Entry) -> bool:
+        mine = (run.entry for run in self._runs.values())
+        return any((each.stream, each.id) == (entry.stream, entry.id) for each in mine)
 
     async def _do(self, run: Run) -> None:
         try:
