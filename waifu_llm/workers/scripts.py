@@ -98,13 +98,20 @@ return claimed
 """Takes over what the dead had taken. Tells also how often each was taken before. Redis looks only
 at some of what is taken each time, and that may all be the living's."""
 
+THERE = Script("""
+-- KEYS: a stream for each; ARGV: id, id, ...
+local there = {}
+for at, stream in ipairs(KEYS) do
+  there[at] = #redis.call('XRANGE', stream, ARGV[at], ARGV[at])
+end
+return there
+""")
+"""Tells of each entry whether it is there, and not what is in it: that may be large."""
+
 _IS_MINE = """
 local function owner(stream, group, id)
   local about = redis.pcall('XPENDING', stream, group, id, id, 1)
   return not about.err and about[1] and about[1][2] or nil
-end
-local function is_there(stream, id)
-  return #redis.call('XRANGE', stream, id, id) > 0
 end
 """
 

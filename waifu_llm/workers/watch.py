@@ -9,6 +9,7 @@ from waifu_llm.errors import Unavailable
 from waifu_llm.workers.link import Link
 from waifu_llm.workers.names import Names
 from waifu_llm.workers.roll import Roll
+from waifu_llm.workers.scripts import THERE
 from waifu_llm.workers.sent import Sent
 
 _OBEY_SECONDS = 10.0
@@ -38,6 +39,7 @@ class Watch:
         await redis.expire(self._names.back(module), _UNUSED_SECONDS)
         await self._roll.look()
         entered = [each for each in everything if each.entry is not None]
+        self._see_who_could_do(entered)
         for sent in entered:
             self._look_at(sent)
         await self._see_what_is_missing(entered)
@@ -51,22 +53,27 @@ class Watch:
             sent.is_cut_off()
         else:
             sent.still_waits()
-            self._see_who_could_do(sent)
+            self._see_that_it_can_be_done(sent)
 
-    def _see_who_could_do(self, sent: Sent) -> None:
-        if self._roll.is_offered(sent.route):
-            self._nobody_since.pop(sent.route, None)
-        elif monotonic() - self._nobody_since.setdefault(sent.route, monotonic()) > self._lease:
+    def _see_who_could_do(self, entered: Sequence[Sent]) -> None:
+        """Since when nobody could, of what is asked for now."""
+        wanted = {each.route for each in entered}
+        nobodys = [route for route in wanted if not self._roll.is_offered(route)]
+        now, before = monotonic(), self._nobody_since
+        self._nobody_since = {route: before.get(route, now) for route in nobodys}
+
+    def _see_that_it_can_be_done(self, sent: Sent) -> None:
+        now = monotonic()
+        if now - self._nobody_since.get(sent.route, now) > self._lease:
             sent.fail(Unavailable(f"No worker is there any more that takes `{sent.route}`."))
 
     async def _see_what_is_missing(self, entered: Sequence[Sent]) -> None:
         """An empty Redis may have come in place of the one that had them."""
         quiet = [each for each in entered if monotonic() - each.heard > _QUIET_SECONDS]
-        pipeline = self._link.redis.pipeline(transaction=False)
-        for sent in quiet:
-            entry = sent.entry or b""
-            pipeline.xrange(sent.stream, entry, entry)
-        for sent, found in zip(quiet, await pipeline.execute() if quiet else (), strict=True):
+        keys = [each.stream for each in quiet]
+        ids = [each.entry for each in quiet]
+        there = await THERE.run(self._link.redis, keys, *ids) if quiet else ()
+        for sent, found in zip(quiet, there, strict=True):
             sent.missing = 0 if found else sent.missing + 1
             if sent.missing > _MISSED and not sent.over.done():
                 self._put_in_again(sent)
