@@ -306,6 +306,19 @@ async def test_what_was_parked_can_be_tried_once_more(
     assert "parked" not in ours("queue", redis, "show")
 
 
+async def test_what_fails_once_more_stays_parked(redis: Redis) -> None:
+    """As where nobody is there to do it."""
+    errand = Errand("e", "a module that is gone", "models", Source("echo"))
+    with Client.from_url(redis.url) as there:
+        there.flushall()
+        parked = {"stream": "s", "why": "it killed", "when": "1.5", "d": encode_errand(errand)}
+        id = there.xadd("{waifu}:parked", parked).decode()
+        with pytest.raises(subprocess.CalledProcessError):
+            ours("queue", redis, "retry", id)
+        assert there.xlen("{waifu}:parked") == 1
+        there.delete("{waifu}:parked")
+
+
 async def test_what_is_too_much_for_the_module_goes_to_workers(
     start_module: Callable[..., Module], start_worker: Callable[..., Far], redis: Redis
 ) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from waifu_llm.backend import Sink
 from waifu_llm.errors import InvalidMessage, WaifuError
 from waifu_llm.workers import events, parked
 from waifu_llm.workers.events import Errand
@@ -78,8 +77,9 @@ async def find(link: Link, names: Names, ids: Sequence[str]) -> list[Parked]:
     return [there[id] for id in ids]
 
 
-async def retry(link: Link, names: Names, one: Parked, sink: Sink) -> None:
-    """Once more, for whoever asks for that: who asked first has long been told that it failed.
+async def retry(link: Link, names: Names, one: Parked, sink: Printed) -> None:
+    """Once more, for whoever asks for that: who asked first has long been told that it failed. What
+    fails again stays where it is.
 
     Raises:
         InvalidMessage: When it cannot be read.
@@ -93,7 +93,8 @@ async def retry(link: Link, names: Names, one: Parked, sink: Sink) -> None:
     try:
         fresh = fleet.errand(**_fields(errand))
         await fleet.send(fresh, "normal", sink).over
-        await parked.drop(link, names, [one.id])
+        if sink.error is None:
+            await parked.drop(link, names, [one.id])
     finally:
         await fleet.close()
 
