@@ -255,10 +255,28 @@ async def test_a_redis_that_is_away_for_longer_than_a_lease_cuts_nothing_off(
         assert (await wire.until("generate_stream_done"))[-1]["error"] == "SUCCESS"
 
 
+async def test_of_what_is_being_said_while_redis_is_emptied_no_part_is_taken_for_all_of_it(
+    far_module: Module, start_worker: Callable[..., Far], redis: Redis
+) -> None:
+    start_worker()
+    async with client(far_module) as wire:
+        params = {"extra": {"delay_ms": 50}, "max_output_length": 80}
+        await wire.send(generate(model="count", params=params, provider="echo"))
+        await wire.until("generate_stream_chunk")
+        with Client.from_url(redis.url) as there:
+            for _ in range(3):
+                there.flushall()
+                await asyncio.sleep(0.7)
+        final = (await wire.until("generate_stream_done"))[-1]
+        assert final["error"] in ("SUCCESS", "PROVIDER_CRASHED"), final["message"]
+        assert final["error"] != "SUCCESS" or final["usage"]["output_tokens"] == 80
+
+
 async def test_an_operator_sees_who_is_there_and_what_waits(
     far_module: Module, start_worker: Callable[..., Far], redis: Redis
 ) -> None:
     worker = start_worker("--worker-places", "1")
+    await see(far_module, lambda status: len(status["workers"]["workers"]) == 1)
     async with client(far_module) as wire:
         await wire.send(slow(id="one"))
         await wire.until("generate_stream_chunk")

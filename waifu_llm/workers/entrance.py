@@ -11,7 +11,7 @@ from waifu_llm.errors import Overloaded, Unavailable, WaifuError
 from waifu_llm.workers import events
 from waifu_llm.workers.events import Errand
 from waifu_llm.workers.link import Link
-from waifu_llm.workers.names import GROUP, Names
+from waifu_llm.workers.names import GROUP, Names, presence_seconds
 from waifu_llm.workers.roll import Roll
 from waifu_llm.workers.scripts import ENTER
 from waifu_llm.workers.sent import Sent
@@ -87,8 +87,8 @@ class Entrance:
             return True, None
         errand = msgspec.structs.replace(sent.errand, tries=sent.attempt)
         keys = [sent.stream, self._names.routes, self._names.module(errand.back)]
-        lease = max(1, round(self._lease))
-        bounds = [GROUP, self._most_waiting, _UNUSED_SECONDS, sent.route, lease, time()]
+        stays = presence_seconds(self._lease)
+        bounds = [GROUP, self._most_waiting, _UNUSED_SECONDS, sent.route, stays, time()]
         fields = ["d", events.encode_errand(errand), "back", errand.back]
         entry: bytes | None = await ENTER.run(self._link.redis, keys, *bounds, *fields)
         return entry is not None, entry

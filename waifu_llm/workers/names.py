@@ -25,6 +25,7 @@ WEIGHTS = {"live": 8, "normal": 4, "low": 1}
 GROUP = "workers"
 ANY = "*"
 _LONGEST = 120
+_SHORTEST_PRESENCE = 5
 
 
 def route(provider: str, model: str | None = None) -> str:
@@ -34,6 +35,11 @@ def route(provider: str, model: str | None = None) -> str:
     if len(model) > _LONGEST:
         model = hashlib.sha256(model.encode()).hexdigest()
     return f"{provider}/{model}"
+
+
+def presence_seconds(lease: float) -> int:
+    """So long a module is there that says so no more. While it lives, it does so every second."""
+    return max(_SHORTEST_PRESENCE, round(lease))
 
 
 class Names:

@@ -28,8 +28,8 @@ class Run:
         self.entry = entry
         self.is_ready = False
         """Whether the provider has it: before that, it waits to be loaded."""
-        self.nobody_waits = 0
-        """How often its module was not there."""
+        self.alone_since: float | None = None
+        """When its module was missed first."""
         self.flush = mouth.flush
         self._engine = engine
         self._mouth = mouth
@@ -39,7 +39,8 @@ class Run:
         self._task: asyncio.Task[Any] | None = None
         self._running: Running | None = None
         self._last: Event | None = None
-        self._stopped = False
+        self._stopped: WaifuError | None = None
+        """Why, where it was."""
         self._is_lost = False
 
     @property
@@ -57,8 +58,9 @@ class Run:
             self.failed(error)
         except asyncio.CancelledError:
             if not self._stopped:
+                self._is_lost = True  # the worker ends: another one does this
                 raise
-            self.failed(Interrupted("Interrupted, as it was asked for."))
+            self.failed(self._stopped)
         except Exception as exc:
             self.failed(Unexpected(f"A fault of the worker: {exc!r}. Please report it."))
             raise
@@ -95,7 +97,7 @@ class Run:
             if self._stopped:
                 self._running.interrupt()
             await asyncio.shield(self._running.over)
-            self.failed(Interrupted("Interrupted, as it was asked for."))  # where it said no end
+            self.failed(self._stopped or Interrupted("Interrupted."))  # where it said no end
 
     def _others(self) -> dict[str, Callable[[Loaded], Awaitable[Done]]]:
         return {
@@ -137,6 +139,9 @@ class Run:
         self._say(reasoning=text)
 
     def done(self, result: Result) -> None:
+        if self._stopped:  # a part is not the whole
+            self.failed(self._stopped)
+            return
         done = result if isinstance(result, Done) else Done(**_fields(result))
         self._last = self._event(done=done)
 
@@ -159,9 +164,9 @@ class Run:
 
     # Its end
 
-    def stop(self) -> None:
-        """Somebody asked for silence."""
-        self._stopped = True
+    def stop(self, why: WaifuError | None = None) -> None:
+        """Somebody asked for silence, or nobody listens."""
+        self._stopped = why or Interrupted("Interrupted, as it was asked for.")
         if self._running:
             self._running.interrupt()
         elif self._task:

@@ -7,7 +7,7 @@ from time import monotonic
 
 from waifu_llm.errors import Unavailable
 from waifu_llm.workers.link import Link
-from waifu_llm.workers.names import Names
+from waifu_llm.workers.names import Names, presence_seconds
 from waifu_llm.workers.roll import Roll
 from waifu_llm.workers.scripts import THERE
 from waifu_llm.workers.sent import Sent
@@ -35,7 +35,7 @@ class Watch:
     async def look(self, module: str, everything: Sequence[Sent]) -> None:
         """Also say that the module is there."""
         redis = self._link.redis
-        await redis.set(self._names.module(module), "1", ex=max(1, round(self._lease)))
+        await redis.set(self._names.module(module), "1", ex=presence_seconds(self._lease))
         await redis.expire(self._names.back(module), _UNUSED_SECONDS)
         await self._roll.look()
         entered = [each for each in everything if each.entry is not None]

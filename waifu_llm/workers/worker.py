@@ -33,8 +33,9 @@ from waifu_llm.workers.scripts import KEEP
 from waifu_llm.workers.taker import Found, Taker
 
 MOST_ATTEMPTS = 5
-_ALONE = 2
-"""So often nobody may be there who waits, before it is believed: Redis may have been emptied."""
+_ALONE_SECONDS = 3.0
+"""So long nobody may be there who waits, before it is believed: Redis may have been emptied, and
+then a module says within a second that it is there."""
 _BEATS = 10
 """So often in each lease it says that it is there."""
 _OFFERS_SECONDS = 30.0
@@ -213,12 +214,16 @@ class Worker:
         words = await KEEP.run(self._link.redis, keys, GROUP, self.id, *ids)
         for run, word in zip(runs, words, strict=True):
             run.still_waits()
-            run.nobody_waits = run.nobody_waits + 1 if word == b"alone" else 0
             if word == b"lost":
                 log.warning("another worker took over what this one was doing")
                 run.lose()
-            elif run.nobody_waits >= _ALONE:
-                run.stop()
+            self._see_that_somebody_waits(run, is_alone=word == b"alone")
+
+    def _see_that_somebody_waits(self, run: Run, *, is_alone: bool) -> None:
+        now = time.monotonic()
+        run.alone_since = (run.alone_since or now) if is_alone else None
+        if run.alone_since and now - run.alone_since > _ALONE_SECONDS:
+            run.stop(Unavailable("The worker heard nothing of this module any more."))
 
     def _keys(self, entry: Entry) -> tuple[str, str]:
         return entry.stream, self._names.module(entry.errand.back)
