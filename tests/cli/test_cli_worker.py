@@ -86,6 +86,26 @@ def test_a_plain_client_of_psylink_is_answered(home: Path, redis: Redis, tmp_pat
         assert worker.wait(LIMIT) == 0
 
 
+def test_a_worker_of_psylink_that_is_to_stop_does_not_wait_for_a_redis_that_is_away(
+    home: Path, redis: Redis, tmp_path: Path
+) -> None:
+    file = tmp_path / "config.toml"
+    told = f'[redis]\nport = {redis.port}\n[model]\nprovider = "echo"\nmodel = "echo"\n'
+    file.write_text(told + "[properties]\nlease_seconds = 1\n", "utf-8")
+    command = [sys.executable, "-m", "waifu_llm", "worker", "--psylink", str(file)]
+    variables = {**os.environ, "WAIFU_LLM_HOME": str(home)}
+    with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout
+        assert worker.stdout.readline().startswith("working as ")
+        redis.stop()
+        try:
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(LIMIT) == 0
+        finally:
+            worker.kill()
+            redis.start()
+
+
 @pytest.mark.parametrize("text", ["[redis", "[redis]\nport = 0", "[properties]\nmax = 1"])
 def test_a_file_of_psylink_that_cannot_be_is_said(
     waifu_llm: Run, tmp_path: Path, text: str

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct, field
 from redis.asyncio import Redis
 
+from waifu_llm.workers.outages import Outages
 from waifu_llm.workers.psylink import scripts
 from waifu_llm.workers.psylink.config import Properties, RedisPlace
 from waifu_llm.workers.psylink.messages import Output, Parked
@@ -58,13 +59,16 @@ class Queue:
         self._is_empty = False
         self._seen = _NOTHING_SEEN
 
-    async def wait(self) -> None:
+    async def wait(self, outages: Outages) -> None:
         """Until there may be something that was not looked at. Only while the list is empty does
         Redis tell; to move the last message to where it is changes nothing."""
         if self._is_empty:
-            await self._redis.blmove(self.name, self.name, BLOCK_SECONDS, "RIGHT", "RIGHT")
+            await outages.through(self._wait_for_a_first)
         else:
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _wait_for_a_first(self) -> None:
+        await self._redis.blmove(self.name, self.name, BLOCK_SECONDS, "RIGHT", "RIGHT")
 
     def look_anew(self) -> None:
         """What was left may be wanted now."""

@@ -6,7 +6,7 @@ import asyncio
 import os
 import platform
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -29,10 +29,11 @@ from waifu_llm.workers.psylink.messages import (
 )
 from waifu_llm.workers.psylink.model import Model, make_plan
 from waifu_llm.workers.psylink.prompts import Prompts
-from waifu_llm.workers.psylink.queues import CommandQueue, PromptQueue, Queue, Taken
+from waifu_llm.workers.psylink.queues import CommandQueue, PromptQueue, Taken
 
 _BEATS_PER_LEASE = 3
 _LEAVE_SECONDS = 2.0
+_LOOKS_EVERY_SECONDS = 1.0
 
 
 class PsylinkWorker:
@@ -83,7 +84,7 @@ class PsylinkWorker:
         loops = [self._take_prompts(), self._keep_the_lease(), self._obey_commands()]
         tasks = [asyncio.create_task(each) for each in loops]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await self._until_over(tasks)
         finally:
             for task in tasks:
                 task.cancel()
@@ -93,6 +94,17 @@ class PsylinkWorker:
         for task in tasks:
             if not task.cancelled():
                 task.result()
+
+    async def _until_over(self, tasks: Iterable[asyncio.Task[None]]) -> None:
+        """Until it is drained, or one of them failed. A Redis that stays away then is not waited
+        for longer than a lease: others have its prompts by that time."""
+        done, away = set[asyncio.Task[None]](), 0.0
+        while not done and away < self._config.properties.lease_seconds:
+            done, _ = await asyncio.wait(
+                tasks, timeout=_LOOKS_EVERY_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            is_away = self._draining and self._outages.trouble
+            away = away + _LOOKS_EVERY_SECONDS if is_away else 0.0
 
     async def _leave(self) -> None:
         """Where Redis cannot be told now, the lease runs out, and others find what is in hand."""
@@ -112,7 +124,7 @@ class PsylinkWorker:
             if not self._may_take():
                 await _until_either(self._prompts.changed.wait(), self._turned.wait())
             elif not await self._prompts.take(self._config.properties, self._may_take):
-                await _until_either(self._until_new(self._prompt_queue), self._turned.wait())
+                await _until_either(self._prompt_queue.wait(self._outages), self._turned.wait())
         await self._prompts.over()
 
     def _may_take(self) -> bool:
@@ -138,10 +150,7 @@ class PsylinkWorker:
             if found:
                 await self._obey(found)
             else:
-                await self._until_new(self._command_queue)
-
-    async def _until_new(self, queue: Queue) -> None:
-        await self._outages.through(queue.wait)
+                await self._command_queue.wait(self._outages)
 
     async def _obey(self, taken: Taken) -> None:
         output, parked = await self._answer(taken)
