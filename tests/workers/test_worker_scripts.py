@@ -12,7 +12,7 @@ import pytest
 from services.redis import Redis
 from waifu_llm.workers.link import Link
 from waifu_llm.workers.names import GROUP, Names
-from waifu_llm.workers.scripts import CLAIM, ENTER, FINISH, KEEP, PARK, TAKE
+from waifu_llm.workers.scripts import CLAIM, ENTER, FINISH, KEEP, PARK, TAKE, TIDY
 
 NAMES = Names("scripts")
 LIVE, LOW = NAMES.work("live", "echo"), NAMES.work("low", "echo")
@@ -35,7 +35,7 @@ async def enter(link: Link, stream: str = LIVE, most: int = 10, module: str = "m
 
 
 async def take(link: Link, worker: str, count: int = 10) -> list[Any]:
-    keys, about = [LIVE, LOW], [GROUP, worker, count, NAMES.module("")]
+    keys, about = [LIVE, LOW], [GROUP, worker, count, NAMES.module(""), 3600]
     found: list[Any] = await TAKE.run(link.redis, keys, *about)
     return found
 
@@ -149,6 +149,26 @@ async def test_what_is_parked_is_out_of_the_way(link: Link) -> None:
     assert await link.redis.xlen(LIVE) == 0
     ((_, fields),) = await link.redis.xrange(NAMES.parked)
     assert fields == {b"why": b"it kills"}
+
+
+async def test_every_stream_expires_and_those_that_are_offered_stay(link: Link) -> None:
+    await take(link, "one")
+    assert 0 < await link.redis.ttl(LOW) <= 3600
+    await link.redis.expire(LOW, 10)
+    await TIDY.run(link.redis, [LIVE, LOW], GROUP, 3600, 60_000)
+    assert await link.redis.ttl(LOW) > 10
+
+
+async def test_workers_that_are_gone_are_forgotten_when_nothing_is_theirs(link: Link) -> None:
+    for worker in ("busy", "gone", "there"):
+        await enter(link)
+        ((_, id, _),) = await take(link, worker)
+        if worker != "busy":
+            await finish(link, worker, id)
+        await asyncio.sleep(0.2 if worker == "gone" else 0.0)
+    await TIDY.run(link.redis, [LIVE, LOW], GROUP, 3600, 150)
+    found = await link.redis.xinfo_consumers(LIVE, GROUP)
+    assert sorted(each["name"] for each in found) == [b"busy", b"there"]
 
 
 async def test_a_redis_that_was_started_anew_is_told_the_scripts_again(link: Link) -> None:

@@ -272,11 +272,24 @@ async def test_of_what_is_being_said_while_redis_is_emptied_no_part_is_taken_for
         assert final["error"] != "SUCCESS" or final["usage"]["output_tokens"] == 80
 
 
+async def test_every_key_expires(
+    far_module: Module, start_worker: Callable[..., Far], redis: Redis
+) -> None:
+    start_worker()
+    async with client(far_module) as wire:
+        with Client.from_url(redis.url) as there:
+            there.flushall()
+            await wire.final(generate("on", provider="echo"))
+            await until(lambda: there.exists("{waifu}:work:low:echo/echo") == 1)
+            keys = [key for key in there.keys("*") if there.ttl(key) < 0]
+            assert keys == []
+
+
 async def test_an_operator_sees_who_is_there_and_what_waits(
     far_module: Module, start_worker: Callable[..., Far], redis: Redis
 ) -> None:
     worker = start_worker("--worker-places", "1")
-    await see(far_module, lambda status: len(status["workers"]["workers"]) == 1)
+    await see(far_module, lambda status: ids_in(status) == [worker.id])
     async with client(far_module) as wire:
         await wire.send(slow(id="one"))
         await wire.until("generate_stream_chunk")
@@ -380,6 +393,10 @@ def running(redis: Redis, worker: Far) -> int:
     with Client.from_url(redis.url) as there:
         found = json.loads(there.get(f"{{waifu}}:worker:{worker.id}") or "{}")
     return sum(each["running"] for each in found.get("offers", {}).values())
+
+
+def ids_in(status: dict[str, Any]) -> list[str]:
+    return [each["id"] for each in status["workers"]["workers"]]
 
 
 def ours(name: str, redis: Redis, *words: str) -> str:

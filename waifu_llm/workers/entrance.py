@@ -11,7 +11,7 @@ from waifu_llm.errors import Overloaded, Unavailable, WaifuError
 from waifu_llm.workers import events
 from waifu_llm.workers.events import Errand
 from waifu_llm.workers.link import Link
-from waifu_llm.workers.names import GROUP, Names, presence_seconds
+from waifu_llm.workers.names import GROUP, UNUSED_SECONDS, Names, presence_seconds
 from waifu_llm.workers.roll import Roll
 from waifu_llm.workers.scripts import ENTER
 from waifu_llm.workers.sent import Sent
@@ -20,7 +20,6 @@ _AWAITED_SECONDS = 5.0
 """So long somebody is waited for who offers what is asked for: a worker that is started anew."""
 _LOOKS_EVERY_SECONDS = 0.5
 _AWAY_SECONDS = 30.0
-_UNUSED_SECONDS = 3600
 _RETRY_AFTER_MS = 1_000
 
 
@@ -88,7 +87,7 @@ class Entrance:
         errand = msgspec.structs.replace(sent.errand, tries=sent.attempt)
         keys = [sent.stream, self._names.routes, self._names.module(errand.back)]
         stays = presence_seconds(self._lease)
-        bounds = [GROUP, self._most_waiting, _UNUSED_SECONDS, sent.route, stays, time()]
+        bounds = [GROUP, self._most_waiting, UNUSED_SECONDS, sent.route, stays, time()]
         fields = ["d", events.encode_errand(errand), "back", errand.back]
         entry: bytes | None = await ENTER.run(self._link.redis, keys, *bounds, *fields)
         return entry is not None, entry

@@ -22,14 +22,13 @@ from waifu_llm.workers import events
 from waifu_llm.workers.entrance import Entrance
 from waifu_llm.workers.events import Errand
 from waifu_llm.workers.link import Link
-from waifu_llm.workers.names import Names
+from waifu_llm.workers.names import UNUSED_SECONDS, Names
 from waifu_llm.workers.outages import FAILURES
 from waifu_llm.workers.roll import Roll
 from waifu_llm.workers.sent import Sent, Tell
 from waifu_llm.workers.watch import Watch
 
 _LOOKS_EVERY_SECONDS = 1.0
-_UNUSED_SECONDS = 3600
 _GOODBYE_SECONDS = 1.0
 _AT_ONCE = 1000
 log = logging.getLogger("waifu_llm.workers")
@@ -124,7 +123,7 @@ class Fleet:
         async def tell() -> None:
             to = self._names.to(worker)
             await self._link.redis.xadd(to, {"stop": run}, maxlen=_AT_ONCE)
-            await self._link.redis.expire(to, _UNUSED_SECONDS)
+            await self._link.redis.expire(to, UNUSED_SECONDS)
 
         self._tasks.start(self._link.surely(tell))
 

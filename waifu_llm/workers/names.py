@@ -24,6 +24,8 @@ WEIGHTS = {"live": 8, "normal": 4, "low": 1}
 """How often each comes first, where all of them wait."""
 GROUP = "workers"
 ANY = "*"
+UNUSED_SECONDS = 3600
+"""So long stays what nobody uses."""
 _LONGEST = 120
 _SHORTEST_PRESENCE = 5
 

@@ -27,7 +27,7 @@ class Script:
 
 ENTER = Script("""
 -- KEYS: stream, routes, the module's presence
--- ARGV: group, most that may wait, seconds that an unused stream stays, route, lease, now,
+-- ARGV: group, most that may wait, seconds that an unused stream stays, route, presence, now,
 --       field, value, ...
 local entries = redis.call('XLEN', KEYS[1])
 if entries >= tonumber(ARGV[2]) then
@@ -36,6 +36,7 @@ if entries >= tonumber(ARGV[2]) then
 end
 redis.call('SET', KEYS[3], '1', 'EX', ARGV[5])
 redis.call('ZADD', KEYS[2], ARGV[6], ARGV[4])
+redis.call('EXPIRE', KEYS[2], 24 * ARGV[3])
 local id = redis.call('XADD', KEYS[1], '*', unpack(ARGV, 7))
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return id
@@ -44,7 +45,8 @@ return id
 
 TAKE = Script("""
 -- KEYS: streams, the most urgent first
--- ARGV: group, worker, how many, what the presences of modules begin with
+-- ARGV: group, worker, how many, what the presences of modules begin with, seconds that an unused
+--       stream stays
 local function is_awaited(fields)
   for at = 1, #fields, 2 do
     if fields[at] == 'back' then return redis.call('EXISTS', ARGV[4] .. fields[at + 1]) == 1 end
@@ -59,6 +61,7 @@ for _, stream in ipairs(KEYS) do
   local reply = redis.pcall(unpack(read))
   if reply and reply.err then
     redis.call('XGROUP', 'CREATE', stream, ARGV[1], '0', 'MKSTREAM')
+    redis.call('EXPIRE', stream, ARGV[5])
     reply = redis.call(unpack(read))
   end
   if reply then
@@ -76,6 +79,23 @@ return taken
 """)
 """Takes what waits, in the order of the streams. Makes the group where it is not there. What no
 module waits for any more is thrown away."""
+
+TIDY = Script("""
+-- KEYS: streams; ARGV: group, seconds that an unused stream stays, ms that a worker may be silent
+for _, stream in ipairs(KEYS) do
+  redis.call('EXPIRE', stream, ARGV[2])
+  local workers = redis.pcall('XINFO', 'CONSUMERS', stream, ARGV[1])
+  for _, worker in ipairs(workers.err and {} or workers) do
+    local about = {}
+    for at = 1, #worker, 2 do about[worker[at]] = worker[at + 1] end
+    if about.pending == 0 and about.idle > tonumber(ARGV[3]) then
+      redis.call('XGROUP', 'DELCONSUMER', stream, ARGV[1], about.name)
+    end
+  end
+end
+return 1
+""")
+"""Keeps the streams that are offered, and forgets workers that are gone and have nothing there."""
 
 CLAIM = Script("""
 -- KEYS: stream; ARGV: group, worker, idle ms, how many

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from waifu_llm.backend import Urgency
 from waifu_llm.workers.link import BLOCK_SECONDS, Link, by_stream
-from waifu_llm.workers.names import GROUP, URGENCIES, WEIGHTS, Names
+from waifu_llm.workers.names import GROUP, UNUSED_SECONDS, URGENCIES, WEIGHTS, Names
 from waifu_llm.workers.outages import ALL_ARE_BACK_SECONDS
 from waifu_llm.workers.scripts import CLAIM, TAKE
 
@@ -80,6 +80,11 @@ class Taker:
         self._free += 1
         self._room.set()
 
+    @property
+    def streams(self) -> list[str]:
+        """All that it takes from."""
+        return [self._names.work(urgency, each) for urgency in URGENCIES for each in self.routes]
+
     # What comes next
 
     async def _next(self) -> list[Found]:
@@ -110,7 +115,7 @@ class Taker:
 
     async def _take(self) -> list[Found]:
         modules = self._names.module("")
-        about = [GROUP, self._worker, self._free, modules]
+        about = [GROUP, self._worker, self._free, modules, UNUSED_SECONDS]
         return [_found(each) for each in await TAKE.run(self._link.redis, self._streams(), *about)]
 
     async def _wait(self) -> list[Found]:

@@ -7,7 +7,7 @@ from time import monotonic
 
 from waifu_llm.errors import Unavailable
 from waifu_llm.workers.link import Link
-from waifu_llm.workers.names import Names, presence_seconds
+from waifu_llm.workers.names import UNUSED_SECONDS, Names, presence_seconds
 from waifu_llm.workers.roll import Roll
 from waifu_llm.workers.scripts import THERE
 from waifu_llm.workers.sent import Sent
@@ -16,7 +16,6 @@ _OBEY_SECONDS = 10.0
 _QUIET_SECONDS = 1.0
 _MISSED = 2
 """So often Redis may not know of one before that is believed: its end may be on its way."""
-_UNUSED_SECONDS = 3600
 
 
 class Watch:
@@ -36,7 +35,7 @@ class Watch:
         """Also say that the module is there."""
         redis = self._link.redis
         await redis.set(self._names.module(module), "1", ex=presence_seconds(self._lease))
-        await redis.expire(self._names.back(module), _UNUSED_SECONDS)
+        await redis.expire(self._names.back(module), UNUSED_SECONDS)
         await self._roll.look()
         entered = [each for each in everything if each.entry is not None]
         self._see_who_could_do(entered)

@@ -23,13 +23,13 @@ from waifu_llm.workers import events, roll
 from waifu_llm.workers.events import Event
 from waifu_llm.workers.link import Link
 from waifu_llm.workers.mouth import Entry, Mouth
-from waifu_llm.workers.names import GROUP, Names
+from waifu_llm.workers.names import GROUP, UNUSED_SECONDS, Names
 from waifu_llm.workers.offers import Offers
 from waifu_llm.workers.outages import FAILURES
 from waifu_llm.workers.parked import park
 from waifu_llm.workers.roll import Said
 from waifu_llm.workers.run import Run
-from waifu_llm.workers.scripts import KEEP
+from waifu_llm.workers.scripts import KEEP, TIDY
 from waifu_llm.workers.taker import Found, Taker
 
 MOST_ATTEMPTS = 5
@@ -180,6 +180,7 @@ class Worker:
         key = self._names.worker(self.id)
         pipeline.set(key, roll.encode(self._said()), ex=max(1, round(self._lease)))
         pipeline.zadd(self._names.workers, {self.id: time.time()})
+        pipeline.expire(self._names.workers, UNUSED_SECONDS)
         await pipeline.execute()
 
     def _said(self) -> Said:
@@ -258,6 +259,13 @@ class Worker:
                 await self._offer()
             except WaifuError as error:
                 log.warning("%s", error.message)
+            await self._link.surely(self._tidy)
+
+    async def _tidy(self) -> None:
+        streams = [each for taker in self._takers.values() for each in taker.streams]
+        about = [GROUP, UNUSED_SECONDS, UNUSED_SECONDS * 1000]
+        if streams:
+            await TIDY.run(self._link.redis, streams, *about)
 
     async def _offer(self) -> None:
         for provider, offer in (await self._offers.look()).items():
