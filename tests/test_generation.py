@@ -319,6 +319,19 @@ async def test_the_clock_does_not_run_before_the_provider_has_it(ear, clock):
     assert ear.finals[0].error.code == "TIMEOUT"
 
 
+async def test_nor_while_it_waits_for_a_place_elsewhere(ear, clock):
+    generation = started(ear, first=10)
+    for _ in range(2):
+        generation.still_waits()
+        clock.passes(HOUR)
+        generation.begins()
+        clock.passes(9)
+        generation.begins()  # that it has begun already changes nothing
+    assert not ear.said
+    clock.passes(1)
+    assert ear.finals[0].error.code == "TIMEOUT"
+
+
 async def test_a_stream_has_one_limit_for_its_first_token_and_one_for_each_further(ear, clock):
     generation = started(ear, first=100, next=10)
     clock.passes(99)

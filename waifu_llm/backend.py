@@ -64,7 +64,10 @@ class Sink(Protocol):
         """The end, when it did not. Nothing follows."""
 
     def still_waits(self) -> None:
-        """Nothing is done with it yet, far away: what its owner's patience is for begins later."""
+        """Nothing is done with it yet: what its owner's patience is for begins later."""
+
+    def begins(self) -> None:
+        """That was so, and now it is done."""
 
     def flush(self) -> None:
         """All that has arrived for now was given: pass it on."""

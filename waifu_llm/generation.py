@@ -75,6 +75,8 @@ class Generation:
         self._first_token: float | None = None
         self._last_token = 0.0
         self._limits = Limits(0, 0)
+        self._waits = False
+        """Whether it has a place, and waits for another all the same: its clock stands."""
 
     @property
     def ended(self) -> bool:
@@ -116,6 +118,7 @@ class Generation:
         if self._ended or self._silenced:
             return
         if self._first_token is None:
+            self.begins()
             self._first_token = monotonic()
         self._text.add(text)
         self._listener.chunk(text)
@@ -128,7 +131,11 @@ class Generation:
         self._listener.reasoning(text)
 
     def still_waits(self) -> None:
-        if self._first_token is None:
+        self._waits = self._first_token is None
+
+    def begins(self) -> None:
+        if self._waits:
+            self._waits = False
             self._started = self._last_token = monotonic()
 
     def flush(self) -> None:
@@ -149,7 +156,7 @@ class Generation:
         """One timer for all chunks: it looks when the last one came, and sleeps for the rest."""
         allowed = self._limits.first if self._first_token is None else self._limits.next
         since = self._last_token if self.request.stream else self._started or 0.0
-        left = since + allowed - monotonic()
+        left = allowed if self._waits else since + allowed - monotonic()
         if left > 0:
             self._timer = self._loop.call_later(left, self._check_clock)
             return

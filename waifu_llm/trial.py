@@ -89,6 +89,8 @@ class Answer:
 
     def still_waits(self) -> None: ...
 
+    def begins(self) -> None: ...
+
     def flush(self) -> None:
         pass
 

@@ -32,7 +32,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.all: list[Any] = []
-        self.waited = 0
+        self.waits = False
 
     def chunk(self, text: str) -> None:
         self.all.append(text)
@@ -47,7 +47,10 @@ class Heard:
         self.all.append(error)
 
     def still_waits(self) -> None:
-        self.waited += 1
+        self.waits = True
+
+    def begins(self) -> None:
+        self.waits = False
 
     def flush(self) -> None: ...
 
@@ -170,9 +173,11 @@ async def test_what_runs_is_stopped_and_over_when_its_worker_says_so(
 
 async def test_who_waits_is_told_as_long_as_a_load_takes(sent: Sent, heard: Heard) -> None:
     sent.take(taken())
-    waited = heard.waited
+    assert not heard.waits
     sent.take(Event("e", "r1", 2, waits=True))
-    assert heard.waited == waited + 1
+    assert heard.waits
+    sent.take(Event("e", "r1", 3, begins=True))
+    assert not heard.waits
 
 
 async def test_it_fails_once(sent: Sent, heard: Heard) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from test_sent import Heard
+
 from waifu_llm.backend import Request
 from waifu_llm.conversation import Message, Params
 from waifu_llm.workers.spread import Spread
@@ -32,7 +34,7 @@ class Backend:
 
 def ask(spread: Spread, model: str = "m") -> Any:
     request = Request([Message("user", "hi")], Params(model_id=model), True)
-    return spread.generate(request, None)  # type: ignore[arg-type]
+    return spread.generate(request, Heard())
 
 
 async def turn() -> None:

@@ -150,6 +150,20 @@ async def test_of_many_interrupts_at_once_each_is_obeyed(
             await until(lambda: running(redis, worker) == 0)
 
 
+async def test_the_clock_of_a_request_does_not_run_while_it_waits(
+    far_module: Module, start_worker: Callable[..., Far]
+) -> None:
+    start_worker("--worker-places", "1")
+    async with client(far_module) as wire:
+        params = {"extra": {"delay_ms": 50}, "max_output_length": 40}
+        await wire.send(generate(id="first", model="count", params=params, provider="echo"))
+        await wire.until("generate_stream_chunk")
+        asked = generate("second", id="second", provider="echo", params={"timeout_ms": 500})
+        await wire.send(asked)
+        finals = [(await wire.until("generate_stream_done"))[-1] for _ in range(2)]
+        assert [each["error"] for each in finals] == ["SUCCESS", "SUCCESS"]
+
+
 async def test_a_client_that_vanishes_leaves_nothing_running(
     far_module: Module, start_worker: Callable[..., Far], redis: Redis
 ) -> None:
@@ -363,6 +377,22 @@ async def test_what_is_too_much_for_the_module_goes_to_workers(
         await see(module, lambda status: status["loads"][0]["requests"] == 1)
         await wire.send({"type": "interrupt", "unique_request_id": "i"})
         await wire.until("interrupt_ack")
+
+
+async def test_nor_does_it_while_a_place_here_is_waited_for(
+    start_module: Callable[..., Module], redis: Redis
+) -> None:
+    """No worker is there that it could go to."""
+    module = start_module("--workers", redis.url, "--run-here-first", "narrow")
+    async with client(module) as wire:
+        params = {"extra": {"delay_ms": 50}, "max_output_length": 40}
+        first = generate(id="first", model="count", params=params, provider="narrow")
+        await wire.send(first)
+        await wire.until("generate_stream_chunk")
+        asked = generate("second", id="second", provider="narrow", params={"timeout_ms": 500})
+        await wire.send(asked)
+        finals = [(await wire.until("generate_stream_done"))[-1] for _ in range(2)]
+        assert [each["error"] for each in finals] == ["SUCCESS", "SUCCESS"]
 
 
 async def test_a_user_of_redis_who_may_do_only_this_is_enough(

@@ -103,6 +103,7 @@ class Fleet:
     ) -> Sent:
         """Raises nothing: what goes wrong reaches the Sink."""
         sent = Sent(self, errand, urgency, sink, progress)
+        sent.still_waits()
         self._sent[errand.id] = sent
         sent.over.add_done_callback(lambda _: self._sent.pop(errand.id, None))
         self._tasks.start(self._entrance.enter(sent))
@@ -170,6 +171,8 @@ class Fleet:
                 await self._forget_what_was_heard()
             except FAILURES as exc:
                 self._link.outages.tell(exc)
+                for each in self._sent.values():
+                    each.is_out_of_reach()
             except Exception as exc:
                 log.error("a fault of the module", exc_info=exc)
 

@@ -18,6 +18,7 @@ from waifu_llm.workers.events import Event
 from waifu_llm.workers.mouth import Entry, Mouth
 
 _ALIAS = "errand"
+_SOON_SECONDS = 0.05
 
 
 class Run:
@@ -26,8 +27,9 @@ class Run:
     def __init__(self, engine: Engine, mouth: Mouth, entry: Entry, worker: str) -> None:
         self.id = secrets.token_hex(6)
         self.entry = entry
-        self.is_ready = False
+        self._is_ready = False
         """Whether the provider has it: before that, it waits to be loaded."""
+        self._said_that_it_waits = False
         self.alone_since: float | None = None
         """When its module was missed first."""
         self.flush = mouth.flush
@@ -52,6 +54,7 @@ class Run:
         self._say(taken=self._worker, attempt=self.entry.attempt)
         self.flush()
         self._task = asyncio.current_task()
+        waiting = asyncio.get_running_loop().call_later(_SOON_SECONDS, self.still_waits)
         try:
             await self._do()
         except WaifuError as error:
@@ -65,6 +68,7 @@ class Run:
             self.failed(Unexpected(f"A fault of the worker: {exc!r}. Please report it."))
             raise
         finally:
+            waiting.cancel()
             if not self._is_lost:
                 self._mouth.finish(self.entry, self._last)
 
@@ -92,7 +96,7 @@ class Run:
     async def _generate(self, loaded: Loaded) -> None:
         assert self._errand.request is not None
         async with loaded.place() as backend:
-            self.is_ready = True
+            self.begins()
             self._running = backend.generate(self._errand.request, self)
             if self._stopped:
                 self._running.interrupt()
@@ -128,8 +132,16 @@ class Run:
 
     def still_waits(self) -> None:
         """A load may take long; who waits for it is told that it goes on."""
-        if not self.is_ready:
+        if not self._is_ready:
+            self._said_that_it_waits = True
             self._say(waits=True)
+            self.flush()
+
+    def begins(self) -> None:
+        """What is mostly so at once need not be said."""
+        self._is_ready = True
+        if self._said_that_it_waits:
+            self._say(begins=True)
             self.flush()
 
     def chunk(self, text: str) -> None:

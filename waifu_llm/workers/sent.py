@@ -103,7 +103,7 @@ class Sent:
         self._give_up_run()
         self.worker, self._run, self._seen = worker, event.run, event.number
         self.attempt = event.attempt
-        self._sink.still_waits()
+        self._sink.begins()
         if self._interrupted is not None:
             self._post.stop(worker, event.run)
 
@@ -118,6 +118,8 @@ class Sent:
             self._progress(event.progress.fraction, event.progress.message)
         elif event.waits:
             self._sink.still_waits()
+        elif event.begins:
+            self._sink.begins()
         elif event.done is not None:
             self._sink.done(event.done)
             self.end()
@@ -138,6 +140,10 @@ class Sent:
 
     def still_waits(self) -> None:
         self._sink.still_waits()
+
+    def is_out_of_reach(self) -> None:
+        """Nobody can tell whether it waits: how long is up to its client."""
+        self._sink.begins()
 
     def withdraw(self) -> None:
         """Nobody need begin with it."""

@@ -14,14 +14,17 @@ At = Callable[[str | None], Literal["workers", "here", "here first"]]
 class Here:
     """A generation that waits for a place on this machine, and then has it."""
 
-    def __init__(self, places: asyncio.Semaphore, start: Callable[[], Running]) -> None:
+    def __init__(self, places: asyncio.Semaphore, sink: Sink, start: Callable[[], Running]) -> None:
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._running: Running | None = None
+        self._sink = sink
         self._task = asyncio.create_task(self._do(places, start))
         self._task.add_done_callback(lambda _: self.over.set_result(None))
 
     async def _do(self, places: asyncio.Semaphore, start: Callable[[], Running]) -> None:
+        self._sink.still_waits()
         async with places:
+            self._sink.begins()
             self._running = start()
             await self._running.over
 
@@ -76,7 +79,7 @@ class Spread:
         if at == "workers" or (at == "here first" and self._free < 1):
             return self._far.generate(request, sink)
         self._free -= 1
-        running = Here(self._places, lambda: self._here.generate(request, sink))
+        running = Here(self._places, sink, lambda: self._here.generate(request, sink))
         running.over.add_done_callback(self._leave)
         return running
 
