@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from waifu_llm.backend import Embedded, Progress, Request, Result, Settings, Sink
@@ -12,6 +13,10 @@ from waifu_llm.wire import Done
 from waifu_llm.workers.events import Operation, Source
 from waifu_llm.workers.fleet import Fleet
 from waifu_llm.workers.sent import Sent
+
+
+_KNOWN_SECONDS = 10.0
+_LOOKS_EVERY_SECONDS = 0.1
 
 
 class Call:
@@ -71,8 +76,13 @@ class FarBackend:
         return Embedded(done.embeddings, done.usage)
 
     async def pull(self, model_id: str, progress: Progress) -> None:
-        """The worker that fetches it is the one that has it then."""
+        """The worker that fetches it is the one that has it then. Who asked for it may use it once
+        that is known here."""
         await self._call("pull", None, [model_id], progress=progress)
+        with suppress(TimeoutError):  # it may be told under another name
+            async with asyncio.timeout(_KNOWN_SECONDS):
+                while not self._fleet.roll.has(self._source.provider, model_id):
+                    await asyncio.sleep(_LOOKS_EVERY_SECONDS)
 
     def generate(self, request: Request, sink: Sink) -> Sent:
         errand = self._fleet.errand(op="generate", source=self._source, request=request)

@@ -21,6 +21,7 @@ from waifu_llm.version import __version__
 from waifu_llm.wire import ProviderFailure
 from waifu_llm.workers import events, roll
 from waifu_llm.workers.events import Event
+from waifu_llm.workers.keeping import Keeping
 from waifu_llm.workers.link import Link
 from waifu_llm.workers.mouth import Entry, Mouth
 from waifu_llm.workers.names import GROUP, UNUSED_SECONDS, Names
@@ -29,13 +30,10 @@ from waifu_llm.workers.outages import FAILURES
 from waifu_llm.workers.parked import park
 from waifu_llm.workers.roll import Said
 from waifu_llm.workers.run import Run
-from waifu_llm.workers.scripts import KEEP, TIDY
+from waifu_llm.workers.scripts import TIDY
 from waifu_llm.workers.taker import Found, Taker
 
 MOST_ATTEMPTS = 5
-_ALONE_SECONDS = 3.0
-"""So long nobody may be there who waits, before it is believed: Redis may have been emptied, and
-then a module says within a second that it is there."""
 _BEATS = 10
 """So often in each lease it says that it is there."""
 _OFFERS_SECONDS = 30.0
@@ -58,12 +56,14 @@ class Worker:
         self._offers = offers
         self._lease = lease
         self._mouth = Mouth(link, names, self.id)
+        self._keeping = Keeping(link, names, self.id)
         self._runs: dict[str, Run] = {}
         self._takers: dict[str, Taker] = {}
         self._takings: list[asyncio.Task[None]] = []
         self._beats: list[asyncio.Task[None]] = []
         self._tasks = Tasks()
         self._draining = asyncio.Event()
+        self._has_fetched = asyncio.Event()
         self._started = time.time()
         self._done = self._failed = 0
 
@@ -147,6 +147,8 @@ class Worker:
             del self._runs[run.id]
             self._done += not run.has_failed
             self._failed += run.has_failed
+            if run.entry.errand.op == "pull":
+                self._has_fetched.set()
 
     def _refuse(self, found: Found, entry: Entry) -> None:
         """Whoever had it died of it, or so it seems."""
@@ -175,7 +177,7 @@ class Worker:
             await asyncio.sleep(self._lease / _BEATS)
 
     async def _say_that_it_is_there(self) -> None:
-        await self._keep()
+        await self._keeping.keep(self._runs.values())
         pipeline = self._link.redis.pipeline(transaction=False)
         key = self._names.worker(self.id)
         pipeline.set(key, roll.encode(self._said()), ex=max(1, round(self._lease)))
@@ -205,30 +207,6 @@ class Worker:
             counts[provider] = counts.get(provider, 0) + 1
         return counts
 
-    async def _keep(self) -> None:
-        """Renew the lease of all that is under way."""
-        runs = list(self._runs.values())
-        if not runs:
-            return
-        keys = [key for run in runs for key in self._keys(run.entry)]
-        ids = [run.entry.id for run in runs]
-        words = await KEEP.run(self._link.redis, keys, GROUP, self.id, *ids)
-        for run, word in zip(runs, words, strict=True):
-            run.still_waits()
-            if word == b"lost":
-                log.warning("another worker took over what this one was doing")
-                run.lose()
-            self._see_that_somebody_waits(run, is_alone=word == b"alone")
-
-    def _see_that_somebody_waits(self, run: Run, *, is_alone: bool) -> None:
-        now = time.monotonic()
-        run.alone_since = (run.alone_since or now) if is_alone else None
-        if run.alone_since and now - run.alone_since > _ALONE_SECONDS:
-            run.stop(Unavailable("The worker heard nothing of this module any more."))
-
-    def _keys(self, entry: Entry) -> tuple[str, str]:
-        return entry.stream, self._names.module(entry.errand.back)
-
     # What it is told
 
     async def _listen(self) -> None:
@@ -254,7 +232,10 @@ class Worker:
 
     async def _renew(self) -> None:
         while True:
-            await asyncio.sleep(_OFFERS_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_OFFERS_SECONDS):
+                    await self._has_fetched.wait()
+            self._has_fetched.clear()
             try:
                 await self._offer()
             except WaifuError as error:
