@@ -14,7 +14,6 @@ from waifu_llm.workers.events import Operation, Source
 from waifu_llm.workers.fleet import Fleet
 from waifu_llm.workers.sent import Sent
 
-
 _KNOWN_SECONDS = 10.0
 _LOOKS_EVERY_SECONDS = 0.1
 
