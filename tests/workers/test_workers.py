@@ -383,6 +383,8 @@ async def test_nor_does_it_while_a_place_here_is_waited_for(
     start_module: Callable[..., Module], redis: Redis
 ) -> None:
     """No worker is there that it could go to."""
+    with Client.from_url(redis.url) as there:
+        there.flushall()  # of those that other tests have killed nobody knows any more
     module = start_module("--workers", redis.url, "--run-here-first", "narrow")
     async with client(module) as wire:
         params = {"extra": {"delay_ms": 50}, "max_output_length": 40}
