@@ -484,7 +484,7 @@ async def test_an_answer_that_is_larger_than_the_broker_takes_is_told_in_words(
         answer = await in_thread(plain.ask, type, 1, message_id=str(uuid.uuid4()))
         assert answer["status"] == "error"
         assert f"takes at most {LARGEST}" in answer["message"]
-    assert not instructions.inbox
+        await until(lambda: not instructions.inbox)
 
 
 async def test_a_connection_that_is_cut_is_made_again(
