@@ -9,6 +9,7 @@ import pytest
 
 from waifu_llm.errors import InvalidModel, Unavailable
 from waifu_llm.workers import roll
+from waifu_llm.workers.outages import ALL_ARE_BACK_SECONDS
 from waifu_llm.workers.roll import Offer, Roll, Said
 
 
@@ -96,10 +97,22 @@ def test_nobody_is_taken_for_dead_for_a_time_in_which_nobody_could_be_heard(
     monkeypatch.setattr(roll, "monotonic", lambda: now + 60.0)
     found._forgive()
     assert found.is_there("w")
-    for second in range(61, 92):
+    back_too = int(ALL_ARE_BACK_SECONDS)
+    for second in range(61, 91 + back_too + 1):
         monkeypatch.setattr(roll, "monotonic", lambda at=now + second: at)
         found._forgive()
     assert not found.is_there("w")
+
+
+def test_who_comes_back_later_than_we_is_waited_for_even_with_a_short_lease(
+    new_roll: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = new_roll(said("w", lease=1.0, openai=ANY))
+    now = time.monotonic()
+    monkeypatch.setattr(roll, "monotonic", lambda: now + 60.0)
+    found._forgive()
+    monkeypatch.setattr(roll, "monotonic", lambda: now + 60.0 + ALL_ARE_BACK_SECONDS)
+    assert found.is_there("w")
 
 
 def test_the_models_of_all_are_told_once(new_roll: Any) -> None:

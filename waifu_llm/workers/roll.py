@@ -17,6 +17,7 @@ from msgspec import Struct
 from waifu_llm.errors import InvalidModel, Unavailable, WaifuError
 from waifu_llm.workers.link import Link
 from waifu_llm.workers.names import ANY, Names, route
+from waifu_llm.workers.outages import ALL_ARE_BACK_SECONDS
 
 _SHOWN = 20
 _FORGOTTEN_SECONDS = 3600.0
@@ -85,11 +86,11 @@ class Roll:
         self._heard = {id: self._heard[id] for id in self._said}
 
     def _forgive(self) -> None:
-        """Nobody could be heard while we could not look."""
+        """Nobody could be heard while we could not look, and some come back later than we."""
         now, before = monotonic(), self._looked
         self._looked = now
         if now - before > _DEAF_SECONDS:
-            self._heard = dict.fromkeys(self._heard, now)
+            self._heard = dict.fromkeys(self._heard, now + ALL_ARE_BACK_SECONDS)
 
     def _note(self, said: Said) -> None:
         known = self._said.get(said.id)
