@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from waifu_llm import system
 from waifu_llm.closing import Deadline
@@ -23,7 +23,6 @@ from waifu_llm.workers.psylink.worker import PsylinkWorker
 from waifu_llm.workers.worker import Worker
 
 CLOSE_SECONDS = 6.0
-log = logging.getLogger("waifu_llm.workers")
 
 
 class PsylinkModule:
@@ -52,14 +51,7 @@ class PsylinkModule:
             self._worker.drain()
             await working
         finally:
-            await self._close()
-
-    async def _close(self) -> None:
-        closing = Deadline(CLOSE_SECONDS)
-        await self._core.engine.silence()
-        await closing.close(self._link.close(), self._core.engine.close())
-        await closing.over()
-        self._core.processes.kill()
+            await _close(self._core, self._link.close())
 
 
 class FarModule:
@@ -115,14 +107,16 @@ class FarModule:
             self._worker.drain()
             await drained
         finally:
-            await self._close()
+            await _close(self._core, self._worker.close())
 
-    async def _close(self) -> None:
-        closing = Deadline(CLOSE_SECONDS)
-        await self._core.engine.silence()
-        await closing.close(self._worker.close(), self._core.engine.close())
-        await closing.over()
-        self._core.processes.kill()
+
+async def _close(core: Core, worker: Coroutine[Any, Any, None]) -> None:
+    """The worker's own end beside that of the engine, and then whatever outlives both."""
+    closing = Deadline(CLOSE_SECONDS)
+    await core.engine.silence()
+    await closing.close(worker, core.engine.close())
+    await closing.over()
+    core.processes.kill()
 
 
 def run(

@@ -9,8 +9,9 @@ from test_sent import Heard
 from waifu_llm.backend import Request
 from waifu_llm.conversation import Message, Params
 from waifu_llm.errors import Unsupported
+from waifu_llm.jobs.work import Source
 from waifu_llm.wire import Done
-from waifu_llm.workers.events import Errand, Source
+from waifu_llm.workers.events import Errand
 from waifu_llm.workers.far import FarBackend
 from waifu_llm.workers.sent import Sent
 

@@ -8,8 +8,9 @@ import pytest
 
 from waifu_llm.backend import Result
 from waifu_llm.errors import ProviderCrashed, WaifuError
+from waifu_llm.jobs.work import Source
 from waifu_llm.wire import Done, ProviderFailure
-from waifu_llm.workers.events import Errand, Event, Source
+from waifu_llm.workers.events import Errand, Event
 from waifu_llm.workers.sent import Sent
 
 

@@ -9,8 +9,9 @@ import pytest
 from test_sent import Heard, Post
 
 from services.redis import Redis
+from waifu_llm.jobs.work import Source
 from waifu_llm.workers import watch as watched
-from waifu_llm.workers.events import Errand, Source
+from waifu_llm.workers.events import Errand
 from waifu_llm.workers.link import Link
 from waifu_llm.workers.names import GROUP, Names
 from waifu_llm.workers.roll import Roll

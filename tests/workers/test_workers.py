@@ -22,7 +22,8 @@ from websockets.asyncio.client import connect
 from services.redis import Redis
 from waifu_llm.backend import Request
 from waifu_llm.conversation import Message, Params
-from waifu_llm.workers.events import Errand, Source, encode_errand
+from waifu_llm.jobs.work import Source
+from waifu_llm.workers.events import Errand, encode_errand
 
 LEASE = 2
 PASSWORD = "p@ss/word"

@@ -7,23 +7,16 @@ nothing of a try that was given up, or that comes twice, is taken for something 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
 from waifu_llm.backend import Request
+from waifu_llm.jobs.work import Source
 from waifu_llm.wire import Done, Progressed, ProviderFailure
 
 Operation = Literal["load", "preload", "models", "embed", "pull", "generate"]
-
-
-class Source(Struct, frozen=True, omit_defaults=True):
-    """What a worker loads a provider with. The name of a key is here, and never a key."""
-
-    provider: str
-    settings: dict[str, Any] = {}
-    key: str | None = None
 
 
 class Errand(Struct, frozen=True, omit_defaults=True):

@@ -8,9 +8,10 @@ from typing import Any
 
 from waifu_llm.backend import Embedded, Progress, Request, Result, Settings, Sink
 from waifu_llm.errors import Unavailable, Unsupported, WaifuError
+from waifu_llm.jobs.work import Source
 from waifu_llm.secrecy import secrets_in
 from waifu_llm.wire import Done
-from waifu_llm.workers.events import Operation, Source
+from waifu_llm.workers.events import Operation
 from waifu_llm.workers.fleet import Fleet
 from waifu_llm.workers.sent import Sent
 

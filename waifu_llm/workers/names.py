@@ -1,7 +1,7 @@
 """What everything of ours is called in Redis, and what work is sorted by.
 
     {waifu}:work:URGENCY:ROUTE   streams of what is to be done; entries go when they are done
-    {waifu}:to:WORKER            what one worker is told: interrupts, orders to drain
+    {waifu}:to:WORKER            what one worker is told: which runs are to stop
     {waifu}:back:MODULE          what workers answer one module
     {waifu}:worker:WORKER        what a worker says of itself, until its lease ends
     {waifu}:module:MODULE        that a module is there, until its lease ends

@@ -44,18 +44,14 @@ class Sent:
         """When anything was last heard of it."""
         self.missing = 0
         """How often Redis was asked for it in vain."""
+        self.spoke = False
+        """Whether a client has a part of this answer already."""
         self._post = post
         self._sink = sink
         self._progress = progress
         self._run = ""
         self._seen = 0
-        self._spoke = False
         self._interrupted: float | None = None
-
-    @property
-    def spoke(self) -> bool:
-        """Whether a client has a part of this answer already."""
-        return self._spoke
 
     @property
     def disobeyed_for(self) -> float:
@@ -95,9 +91,9 @@ class Sent:
         if event.run == self._run:
             return
         later = event.attempt > self.attempt
-        if self.over.done() or self._spoke or event.attempt < self.attempt:
+        if self.over.done() or self.spoke or event.attempt < self.attempt:
             self._post.stop(worker, event.run)
-            if later and self._spoke:
+            if later and self.spoke:
                 self.is_cut_off()
             return
         self._give_up_run()
@@ -109,10 +105,10 @@ class Sent:
 
     def _give(self, event: Event) -> None:
         if event.chunk is not None:  # nearly all are
-            self._spoke = True
+            self.spoke = True
             self._sink.chunk(event.chunk)
         elif event.reasoning is not None:
-            self._spoke = True
+            self.spoke = True
             self._sink.reasoning(event.reasoning)
         elif event.progress is not None and self._progress:
             self._progress(event.progress.fraction, event.progress.message)
@@ -130,7 +126,7 @@ class Sent:
     def _miss_a_part(self) -> None:
         """Redis forgot something, or the worker had to. Where no word was heard yet, this try is
         stopped, and its entry goes with it: then another begins."""
-        if self._spoke:
+        if self.spoke:
             self.is_cut_off()
         else:
             self._give_up_run()

@@ -13,11 +13,11 @@ from msgspec import Struct
 
 from waifu_llm.backend import Backend, Progress
 from waifu_llm.config import Config
+from waifu_llm.jobs.work import Source
 from waifu_llm.loads import OpenBackend, Place
 from waifu_llm.profiles import Profile
 from waifu_llm.secrecy import secrets_in
 from waifu_llm.specs import ProviderSpec
-from waifu_llm.workers.events import Source
 from waifu_llm.workers.far import FarBackend
 from waifu_llm.workers.fleet import Fleet
 from waifu_llm.workers.spread import Spread
@@ -49,12 +49,7 @@ class Rules(Struct, frozen=True):
 class Where:
     """For one module."""
 
-    def __init__(
-        self,
-        fleet: Fleet,
-        config: Config,
-        open_here: OpenBackend,
-    ) -> None:
+    def __init__(self, fleet: Fleet, config: Config, open_here: OpenBackend) -> None:
         self._fleet = fleet
         self._rules = Rules(frozenset(config.run_here), frozenset(config.run_here_first))
         self._at_once = config.workers_at_once

@@ -213,9 +213,10 @@ class Worker:
         mine, last = self._names.to(self.id), b"0-0"
         while True:
             told = await self._link.read(mine, last, _TOLD_AT_ONCE)
-            for last, fields in told:  # noqa: B007
+            for _, fields in told:
                 self._obey(fields)
             if told:
+                last = told[-1][0]
                 await self._forget(mine, [id for id, _ in told])
 
     async def _forget(self, mine: str, heard: list[bytes]) -> None:
@@ -223,9 +224,7 @@ class Worker:
         await self._link.surely(lambda: self._link.redis.xdel(mine, *heard))
 
     def _obey(self, fields: dict[bytes, bytes]) -> None:
-        if b"drain" in fields:
-            self.drain()
-        elif run := self._runs.get(fields.get(b"stop", b"").decode()):
+        if run := self._runs.get(fields.get(b"stop", b"").decode()):
             run.stop()
 
     # What it offers
