@@ -115,6 +115,23 @@ def test_who_comes_back_later_than_we_is_waited_for_even_with_a_short_lease(
     assert found.is_there("w")
 
 
+def test_one_that_took_something_is_there_before_it_was_seen(
+    new_roll: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = new_roll()
+    now = time.monotonic()
+    found.took("w")
+    assert found.is_there("w")
+    monkeypatch.setattr(roll, "monotonic", lambda: now + 60.0)
+    assert not found.is_there("w")
+    found._forgive()
+    assert found.is_there("w")
+    found.took("w")
+    found._note(said("w", lease=30.0, openai=ANY))
+    monkeypatch.setattr(roll, "monotonic", lambda: now + 80.0)
+    assert found.is_there("w")
+
+
 def test_the_models_of_all_are_told_once(new_roll: Any) -> None:
     both = new_roll(said("v", llamacpp=Offer(["b", "c"], 1)), said("w", llamacpp=TWO))
     assert sorted(both.models("llamacpp") or []) == ["a", "b", "c"]

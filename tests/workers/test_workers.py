@@ -212,7 +212,8 @@ async def test_a_worker_that_is_drained_finishes_what_it_has_and_takes_no_more(
         await wire.send(generate(model="count", provider="echo", params=params))
         await wire.until("generate_stream_chunk")
         os.kill(worker.process.pid, signal.SIGTERM)
-        assert (await wire.until("generate_stream_done"))[-1]["error"] == "SUCCESS"
+        last = (await wire.until("generate_stream_done"))[-1]
+        assert last["error"] == "SUCCESS", last["message"]
     assert worker.process.wait(LIMIT) == 0
 
 
@@ -267,7 +268,8 @@ async def test_a_redis_that_is_away_for_longer_than_a_lease_cuts_nothing_off(
         await asyncio.to_thread(redis.stop)
         await asyncio.sleep(LEASE + 2)
         await asyncio.to_thread(redis.start)
-        assert (await wire.until("generate_stream_done"))[-1]["error"] == "SUCCESS"
+        last = (await wire.until("generate_stream_done"))[-1]
+        assert last["error"] == "SUCCESS", last["message"]
 
 
 async def test_of_what_is_being_said_while_redis_is_emptied_no_part_is_taken_for_all_of_it(

@@ -155,6 +155,8 @@ class Fleet:
             sink.flush()
 
     def _give(self, event: events.Event, touched: dict[Sink, None]) -> None:
+        if event.taken is not None:
+            self.roll.took(event.taken)
         sent = self._sent.get(event.errand)
         if sent is None:
             if event.taken is not None:  # nobody waits for it any more

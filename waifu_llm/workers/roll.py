@@ -22,6 +22,9 @@ from waifu_llm.workers.outages import ALL_ARE_BACK_SECONDS
 _SHOWN = 20
 _FORGOTTEN_SECONDS = 3600.0
 _DEAF_SECONDS = 3.0
+_STRANGER_SECONDS = 5.0
+"""So long one is there that took something before it was seen here: what it says of itself comes
+with the next look."""
 
 
 class Offer(Struct, frozen=True):
@@ -67,7 +70,7 @@ class Roll:
         self._names = names
         self._said: dict[str, Said] = {}
         self._heard: dict[str, float] = {}
-        """When each said something new, by our clock."""
+        """When each said something new, by our clock; or took something, before it was seen."""
         self._looked = monotonic()
 
     async def look(self) -> None:
@@ -82,8 +85,8 @@ class Roll:
                     self._note(_decode(each))
         gone = time() - _FORGOTTEN_SECONDS
         await redis.zremrangebyscore(self._names.workers, "-inf", gone)
-        self._said = {id: said for id, said in self._said.items() if self.is_there(id)}
-        self._heard = {id: self._heard[id] for id in self._said}
+        self._heard = {id: at for id, at in self._heard.items() if self.is_there(id)}
+        self._said = {id: said for id, said in self._said.items() if id in self._heard}
 
     def _forgive(self) -> None:
         """Nobody could be heard while we could not look, and some come back later than we."""
@@ -98,13 +101,21 @@ class Roll:
             self._heard[said.id] = monotonic()
         self._said[said.id] = said
 
+    def took(self, worker: str) -> None:
+        """Who takes something is there."""
+        if worker not in self._said:
+            self._heard[worker] = monotonic()
+
     @property
     def workers(self) -> list[Said]:
         return sorted(self._said.values(), key=lambda said: said.id)
 
     def is_there(self, worker: str) -> bool:
+        heard = self._heard.get(worker)
+        if heard is None:
+            return False
         said = self._said.get(worker)
-        return said is not None and monotonic() - self._heard[worker] < said.lease
+        return monotonic() - heard < (said.lease if said else _STRANGER_SECONDS)
 
     # Who does what
 
