@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from waifu_llm import plugins, profiles, system
 from waifu_llm.config import Config
@@ -62,6 +63,19 @@ class Core:
         set_up_logging(self.config.log_level, self.redactor)
         if self.stored.profiles:  # else nobody need wait for the catalogue
             profiles.see_no_clash(self.stored.profiles, self.catalogue().specs)
+
+    async def unless_stopped(self, doing: Coroutine[Any, Any, None]) -> bool:
+        """Do what may take long before there is anything to be stopped. Whether it was done."""
+        Signals(self.stopping, self.processes.kill).catch()
+        task, stopped = asyncio.create_task(doing), asyncio.create_task(self.stopping.wait())
+        await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            return False
+        task.result()
+        return True
 
     async def until_stopped(self, on_ready: Callable[[], None]) -> None:
         """A signal stops it, the parent's end, or whoever sets `stopping`."""

@@ -33,8 +33,23 @@ def test_a_worker_needs_to_know_where_its_work_is(waifu_llm: Run) -> None:
 
 
 def test_a_redis_that_does_not_answer_is_said(waifu_llm: Run) -> None:
-    done = refused(waifu_llm("worker", "--redis", "redis://127.0.0.1:1/0", "--offers", "echo"), 1)
+    done = refused(waifu_llm("workers", "--redis", "redis://127.0.0.1:1/0"), 1)
     assert "No Redis answers at 127.0.0.1:1" in done.stderr
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_says_that_it_waits_for_redis_and_may_be_ended_then(
+    home: Path, how: signal.Signals
+) -> None:
+    command = [sys.executable, "-m", "waifu_llm", "worker", "--offers", "echo"]
+    command += ["--redis", "redis://127.0.0.1:1/0"]
+    variables = {**os.environ, "WAIFU_LLM_HOME": str(home)}
+    with subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True) as worker:
+        assert worker.stderr
+        assert "No Redis answers at 127.0.0.1:1" in worker.stderr.readline()
+        worker.send_signal(how)
+        assert worker.wait(LIMIT) == 0
+        assert "Traceback" not in worker.stderr.read()
 
 
 def test_what_is_no_address_is_said_without_the_password(waifu_llm: Run) -> None:

@@ -14,8 +14,8 @@ from waifu_llm.cli.terminal import harmless, one_line
 if TYPE_CHECKING:
     from waifu_llm.workers.link import Link
     from waifu_llm.workers.names import Names
-    from waifu_llm.workers.oversight import Queue
     from waifu_llm.workers.parked import Parked
+    from waifu_llm.workers.queues import Queue
 
 
 @click.group("queue", short_help="Show what waits for workers, and see to what was parked.")
@@ -49,9 +49,10 @@ def show(redis: str | None, as_json: bool) -> None:
 
 
 async def _everything(link: Link, names: Names) -> tuple[list[Queue], list[Parked]]:
-    from waifu_llm.workers import oversight, parked
+    from waifu_llm.workers import parked
+    from waifu_llm.workers.queues import queues
 
-    return await oversight.queues(link, names), await parked.everything(link, names)
+    return await queues(link, names), await parked.everything(link, names)
 
 
 def _queue_line(queue: Queue) -> str:

@@ -24,6 +24,7 @@ from waifu_llm.workers.events import Errand
 from waifu_llm.workers.link import Link
 from waifu_llm.workers.names import UNUSED_SECONDS, Names
 from waifu_llm.workers.outages import FAILURES
+from waifu_llm.workers.queues import Queue, queues
 from waifu_llm.workers.roll import Roll
 from waifu_llm.workers.sent import Sent, Tell
 from waifu_llm.workers.watch import Watch
@@ -48,6 +49,8 @@ class Fleet:
         self._entrance = Entrance(link, names, self.roll, lease, most_waiting)
         self._watching = Watch(link, names, self.roll, lease, self._enter_again)
         self._heard = b"0-0"
+        self._queues: list[Queue] = []
+        self._parked = 0
 
     @classmethod
     def of(cls, link: Link, config: Config) -> Fleet:
@@ -59,12 +62,16 @@ class Fleet:
         )
 
     async def open(self) -> None:
-        """
+        """A Redis that does not answer yet is waited for behind an open door.
+
         Raises:
-            Unavailable: When Redis does not answer, or refuses.
+            Unavailable: When it refuses us, or is too old.
         """
-        await self._link.check()
-        await self.roll.look()
+        try:
+            await self._link.check()
+            await self.roll.look()
+        except FAILURES as exc:
+            self._link.outages.tell(exc)
         self._loops = [asyncio.create_task(each()) for each in (self._hear, self._look_after)]
 
     async def close(self) -> None:
@@ -93,7 +100,9 @@ class Fleet:
             **trouble,
             "waiting": sum(each.worker is None for each in self._sent.values()),
             "running": sum(each.worker is not None for each in self._sent.values()),
-            "workers": [msgspec.to_builtins(each) for each in self.roll.workers],
+            "workers": msgspec.to_builtins(self.roll.workers),
+            "queues": msgspec.to_builtins(self._queues),
+            "parked": self._parked,
         }
 
     # Sending
@@ -169,20 +178,31 @@ class Fleet:
         while True:
             await asyncio.sleep(_LOOKS_EVERY_SECONDS)
             try:
-                await self._watching.look(self.id, list(self._sent.values()))
-                await self._forget_what_was_heard()
+                await self._look()
             except FAILURES as exc:
                 self._link.outages.tell(exc)
                 for each in self._sent.values():
                     each.is_out_of_reach()
             except Exception as exc:
                 log.error("a fault of the module", exc_info=exc)
+            else:
+                self._link.outages.tell(None)
+
+    async def _look(self) -> None:
+        await self._watching.look(self.id, list(self._sent.values()))
+        await self._forget_what_was_heard()
+        await self._survey()
 
     async def _forget_what_was_heard(self) -> None:
         """It need not lie there any more."""
         stamp, number = self._heard.decode().split("-")
         next_one = f"{stamp}-{int(number) + 1}"
         await self._link.redis.xtrim(self._names.back(self.id), minid=next_one, approximate=False)
+
+    async def _survey(self) -> None:
+        """Of all modules: they share the queues."""
+        self._queues = await queues(self._link, self._names)
+        self._parked = int(await self._link.redis.xlen(self._names.parked))
 
     def _enter_again(self, sent: Sent) -> None:
         self._tasks.start(self._entrance.enter(sent))

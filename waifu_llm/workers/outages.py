@@ -44,15 +44,18 @@ class Outages:
 
     async def through(self, step: Callable[[], Awaitable[T]]) -> T:
         """Do this, however often it takes. A step may have been done whose answer was lost, so
-        each of them must bear to be done again."""
-        pause = _FIRST_PAUSE
+        each of them must bear to be done again. What goes well tells that a trouble is over only
+        where it met with it: a Redis that is full still lets one read."""
+        pause, failed = _FIRST_PAUSE, False
         while True:
             try:
                 done = await _cancellable(step)
             except FAILURES as exc:
                 self.tell(exc)
+                failed = True
             else:
-                self.tell(None)
+                if failed:
+                    self.tell(None)
                 return done
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, _LONGEST_PAUSE)

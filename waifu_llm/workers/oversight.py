@@ -1,68 +1,21 @@
-"""What an operator sees of the queues, and does about what was parked. Needs no module."""
+"""What an operator does about what was parked. Needs no module."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from waifu_llm.errors import InvalidMessage, WaifuError
 from waifu_llm.workers import events, parked
 from waifu_llm.workers.events import Errand
 from waifu_llm.workers.fleet import Fleet
 from waifu_llm.workers.link import Link
-from waifu_llm.workers.names import GROUP, URGENCIES, Names
+from waifu_llm.workers.names import Names
 from waifu_llm.workers.parked import Parked
 
-_FORGOTTEN_SECONDS = 86_400.0
 _LEASE_SECONDS = 30.0
-
-
-class Queue(Struct, frozen=True):
-    """What is asked for over one route, with one urgency."""
-
-    route: str
-    urgency: str
-    waiting: int
-    running: int
-    waiting_seconds: float
-    """How long the oldest has waited."""
-
-
-async def queues(link: Link, names: Names) -> list[Queue]:
-    """Those in which something is."""
-    redis = link.redis
-    await redis.zremrangebyscore(names.routes, "-inf", time.time() - _FORGOTTEN_SECONDS)
-    told: Any = await redis.zrange(names.routes, 0, -1)
-    found = [
-        await _look(link, names.work(urgency, route), route, urgency)
-        for route in sorted(each.decode() for each in told)
-        for urgency in URGENCIES
-    ]
-    return [each for each in found if each.waiting or each.running]
-
-
-async def _look(link: Link, stream: str, route: str, urgency: str) -> Queue:
-    redis = link.redis
-    entries = await redis.xlen(stream)
-    groups: Any = await redis.xinfo_groups(stream) if entries else []
-    group = next((each for each in groups if each["name"] in (GROUP, GROUP.encode())), None)
-    running = group["pending"] if group else 0
-    after = group["last-delivered-id"] if group else b"0-0"
-    oldest: Any = await redis.xrange(stream, f"({_text(after)}", "+", count=1)
-    since = int(_text(oldest[0][0]).partition("-")[0]) / 1000 if oldest else time.time()
-    waited = round(max(0.0, time.time() - since), 3)
-    return Queue(route, urgency, max(0, entries - running), running, waited)
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
-
-
-# What was parked
 
 
 async def find(link: Link, names: Names, ids: Sequence[str]) -> list[Parked]:

@@ -68,12 +68,12 @@ class Worker:
         self._done = self._failed = 0
 
     async def open(self) -> None:
-        """See what there is to offer, and begin to take.
+        """See what there is to offer, and begin to take, as soon as Redis answers.
 
         Raises:
-            Unavailable: When Redis cannot be used from the start.
+            Unavailable: When it refuses us, or is too old.
         """
-        await self._link.check()
+        await self._link.reach()
         await self._offer()
         beats = self._beat, self._listen, self._renew
         self._beats = [asyncio.create_task(each()) for each in beats]
