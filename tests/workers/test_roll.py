@@ -57,17 +57,19 @@ def test_a_long_model_name_becomes_a_short_route(new_roll: Any) -> None:
 
 
 def test_who_offers_nothing_of_it_is_said_with_what_there_is(new_roll: Any) -> None:
-    with pytest.raises(
-        Unavailable, match=r"No worker offers `ollama`. 1 are there, and offer llam"
-    ):
+    with pytest.raises(Unavailable, match=r"No worker offers `ollama`. There are w with llamacpp"):
         new_roll(said("w", llamacpp=TWO)).route("ollama", None)
     with pytest.raises(Unavailable, match="None is there"):
         new_roll().route("ollama", None)
 
 
 def test_a_model_that_none_has_is_said_with_those_that_they_have(new_roll: Any) -> None:
-    with pytest.raises(InvalidModel, match=r"No worker has the model `c` of `llamacpp`.*a, b"):
-        new_roll(said("w", llamacpp=TWO)).route("llamacpp", "c")
+    same = new_roll(said("v", llamacpp=TWO), said("w", llamacpp=TWO))
+    with pytest.raises(InvalidModel, match=r"model `c` of `llamacpp`. There are v, w with a, b"):
+        same.route("llamacpp", "c")
+    other = new_roll(said("v", llamacpp=Offer([], 1)), said("w", llamacpp=TWO))
+    with pytest.raises(InvalidModel, match=r"v with none; w with a, b\."):
+        other.route("llamacpp", "c")
 
 
 def test_one_that_drains_gets_nothing_more(new_roll: Any) -> None:

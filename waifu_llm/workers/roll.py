@@ -6,7 +6,7 @@ is taken for dead; by this machine's clock, whatever the others show.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic, time
 from typing import Any, Literal
@@ -128,19 +128,14 @@ class Roll:
         """
         offers = list(self._offers(provider))
         if not offers:
-            raise Unavailable(self._nobody(provider))
+            raise Unavailable(_nobody_offers(provider, self.workers))
         if not model:
             return route(provider)
         if any(offer.models is not None and model in offer.models for offer in offers):
             return route(provider, model)
         if any(offer.models is None for offer in offers):
             return route(provider, ANY)
-        models = sorted({name for offer in offers for name in offer.models or ()})
-        more = f" and {len(models) - _SHOWN} more" if len(models) > _SHOWN else ""
-        raise InvalidModel(
-            f"No worker has the model `{model}` of `{provider}`. "
-            f"They have: {', '.join(models[:_SHOWN]) or 'none'}{more}."
-        )
+        raise InvalidModel(_nobody_has(model, provider, self._offering(provider)))
 
     def has(self, provider: str, model: str | None) -> bool:
         """Whether somebody there can do it."""
@@ -162,18 +157,39 @@ class Roll:
         return list(dict.fromkeys(name for offer in offers for name in offer.models or ()))
 
     def _offers(self, provider: str) -> Iterator[Offer]:
+        return (said.offers[provider] for said in self._offering(provider))
+
+    def _offering(self, provider: str) -> Iterator[Said]:
         for said in self._said.values():
             if said.state == "ready" and provider in said.offers and self.is_there(said.id):
-                yield said.offers[provider]
+                yield said
 
-    def _nobody(self, provider: str) -> str:
-        offered = sorted({name for said in self._said.values() for name in said.offers})
-        there = (
-            f"{len(self._said)} are there, and offer {', '.join(offered) or 'nothing'}"
-            if self._said
-            else "None is there"
-        )
-        return (
-            f"No worker offers `{provider}`. {there}. Start one that does: "
-            f"`waifu-llm worker --redis … --offers {provider}`."
-        )
+
+# In words. Workers that have the same are told together: of a hundred, most have.
+
+
+def _nobody_has(model: str, provider: str, workers: Iterable[Said]) -> str:
+    ids: dict[str, list[str]] = {}
+    for said in workers:
+        models = _some(said.offers[provider].models or ["none"])
+        ids.setdefault(models, []).append(said.id)
+    return f"No worker has the model `{model}` of `{provider}`. There are {_told(ids)}."
+
+
+def _nobody_offers(provider: str, workers: Iterable[Said]) -> str:
+    ids: dict[str, list[str]] = {}
+    for said in workers:
+        offered = "nothing more" if said.state == "draining" else _some(sorted(said.offers))
+        ids.setdefault(offered or "nothing", []).append(said.id)
+    there = f"There are {_told(ids)}" if ids else "None is there"
+    start = f"`waifu-llm worker --redis … --offers {provider}`"
+    return f"No worker offers `{provider}`. {there}. Start one that does: {start}."
+
+
+def _told(ids: Mapping[str, list[str]]) -> str:
+    return _some([f"{_some(workers)} with {what}" for what, workers in ids.items()], "; ")
+
+
+def _some(names: Sequence[str], between: str = ", ") -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{between.join(names[:_SHOWN])}{more}"
