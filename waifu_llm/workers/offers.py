@@ -38,7 +38,7 @@ class Offers:
                 found[provider] = await self._offer(provider, models)
                 self._troubles.pop(provider, None)
             except WaifuError as error:
-                self._complain(provider, error)
+                self._complain(provider, error.message)
         self._offers = found
         return found
 
@@ -59,12 +59,22 @@ class Offers:
         spec = self._engine.find(provider)
         takes = self._engine.concurrency(spec)
         places = min(takes, self._places) if self._places else takes
-        if models:
-            return Offer(models, places)
         if spec.kind == "cloud":
             await self._engine.stored.settings(spec)  # who has no key cannot do it
-            return Offer(None, places)
-        return Offer(await self._models(provider), places)
+            return Offer(models or None, places)
+        there = await self._models(provider)
+        return Offer(self._of_those(provider, models, there) if models else there, places)
+
+    def _of_those(self, provider: str, asked: list[str], there: list[str]) -> list[str]:
+        """One that is missing may come yet."""
+        found = [model for model in asked if _is_among(model, there)]
+        for model in asked:
+            name = f"{provider}/{model}"
+            if model in found:
+                self._troubles.pop(name, None)
+            else:
+                self._complain(name, f"There is {', '.join(there) or 'no model'} here.")
+        return found
 
     async def _models(self, provider: str) -> list[str]:
         guest = self._engine.enter(client=False)
@@ -74,7 +84,13 @@ class Offers:
         finally:
             self._engine.leave(guest)
 
-    def _complain(self, provider: str, error: WaifuError) -> None:
-        if not self._quiet and self._troubles.get(provider) != error.message:
-            log.warning("%s is not offered now: %s", provider, error.message)
-        self._troubles[provider] = error.message
+    def _complain(self, name: str, trouble: str) -> None:
+        """Once, and not each time that it is looked at."""
+        if not self._quiet and self._troubles.get(name) != trouble:
+            log.warning("%s is not offered now: %s", name, trouble)
+        self._troubles[name] = trouble
+
+
+def _is_among(model: str, there: Sequence[str]) -> bool:
+    """Where names have tags, the one without means the latest."""
+    return any(name in (model, f"{model}:latest") for name in there)
