@@ -5,6 +5,7 @@ What brings a key of its own is done here: no key goes through Redis.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from msgspec import Struct
 
 from waifu_llm.backend import Backend, Progress
 from waifu_llm.config import Config
+from waifu_llm.errors import WaifuError
 from waifu_llm.jobs.work import Source
 from waifu_llm.loads import OpenBackend, Place
 from waifu_llm.profiles import Profile
@@ -23,6 +25,9 @@ from waifu_llm.workers.fleet import Fleet
 from waifu_llm.workers.spread import Spread
 
 At = Literal["workers", "here", "here first"]
+_OF_JOBS = 3 / 4
+"""So much of what may be with the workers at a time. The rest is for what somebody waits for."""
+log = logging.getLogger("waifu_llm.workers")
 
 
 class Rules(Struct, frozen=True):
@@ -56,7 +61,10 @@ class Where:
         self._open_here = open_here
 
     def concurrency(self, spec: ProviderSpec, here: int) -> int:
-        return here if self._rules.all_of(spec.name) == {"here"} else self._at_once
+        """How many jobs of a provider may run."""
+        if self._rules.all_of(spec.name) == {"here"}:
+            return here
+        return max(1, round(_OF_JOBS * self._at_once))
 
     def place(
         self,
@@ -88,9 +96,15 @@ class Where:
         async def open_both(
             spec: ProviderSpec, settings: Mapping[str, Any], progress: Progress
         ) -> Backend:
-            here = await self._open_here(spec, settings, progress)
-            far = FarBackend(self._fleet, source)
-            return Spread(here, far, places, self._at(spec))
+            far, at = FarBackend(self._fleet, source), self._at(spec)
+            try:
+                here = await self._open_here(spec, settings, progress)
+            except WaifuError as error:
+                if at(None) == "here":
+                    raise
+                log.warning("%s is left to workers: %s", spec.name, error.message)
+                return far
+            return Spread(here, far, places, at, lambda: self._fleet.roll.models(spec.name) or [])
 
         return open_both
 
