@@ -101,6 +101,22 @@ def test_a_plain_client_of_psylink_is_answered(home: Path, redis: Redis, tmp_pat
         assert worker.wait(LIMIT) == 0
 
 
+def test_the_lists_of_psylink_are_shown_and_what_was_parked_there_dropped(
+    waifu_llm: Run, redis: Redis, tmp_path: Path
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f"[redis]\nport = {redis.port}\n", "utf-8")
+    with Client.from_url(redis.url) as there:
+        there.flushall()
+        there.lpush("psy_prompt_input_queue", json.dumps({"priority": 2, "timestamp": time.time()}))
+        parked = {"message": "{}", "reason": "Of no use.", "timestamp": 5}
+        there.lpush("psy_prompt_input_queue:parked", json.dumps(parked))
+    shown = waifu_llm("queue", "show", "--psylink", str(file)).stdout
+    assert "psy_prompt_input_queue (priority 2): 0 running, 1 waiting" in shown
+    assert "prompt. Of no use." in shown
+    assert waifu_llm("queue", "drop", "--all", "--psylink", str(file)).stdout == "1 dropped.\n"
+
+
 def test_a_worker_of_psylink_that_is_to_stop_does_not_wait_for_a_redis_that_is_away(
     home: Path, redis: Redis, tmp_path: Path
 ) -> None:
