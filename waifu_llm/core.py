@@ -31,6 +31,7 @@ class Core:
         self.paths = paths
         self.redactor = Redactor()
         self.stopping = asyncio.Event()
+        self._watch: asyncio.Task[None] | None = None
         self.processes = Processes(config, paths)
         self.stored = Stored(config, paths, lambda: self.catalogue().specs)
         self.engine = Engine(
@@ -66,7 +67,7 @@ class Core:
 
     async def unless_stopped(self, doing: Coroutine[Any, Any, None]) -> bool:
         """Do what may take long before there is anything to be stopped. Whether it was done."""
-        Signals(self.stopping, self.processes.kill).catch()
+        self._see_what_stops()
         task, stopped = asyncio.create_task(doing), asyncio.create_task(self.stopping.wait())
         await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
@@ -79,13 +80,18 @@ class Core:
 
     async def until_stopped(self, on_ready: Callable[[], None]) -> None:
         """A signal stops it, the parent's end, or whoever sets `stopping`."""
-        Signals(self.stopping, self.processes.kill).catch()
-        watch = asyncio.create_task(self._watch_parent())
+        self._see_what_stops()
         on_ready()
         await asyncio.to_thread(self.catalogue)  # ready before the first client asks for it
         self._warn_of_open_keys()
         await self.stopping.wait()
-        watch.cancel()
+        if self._watch:
+            self._watch.cancel()
+
+    def _see_what_stops(self) -> None:
+        if self._watch is None:
+            Signals(self.stopping, self.processes.kill).catch()
+            self._watch = asyncio.create_task(self._watch_parent())
 
     def _warn_of_open_keys(self) -> None:
         if self.stored.shows_keys(self.catalogue().specs):

@@ -52,6 +52,21 @@ def test_a_worker_says_that_it_waits_for_redis_and_may_be_ended_then(
         assert "Traceback" not in worker.stderr.read()
 
 
+def test_a_worker_that_waits_for_redis_ends_with_its_parent(home: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as parent:
+        command = [sys.executable, "-m", "waifu_llm", "worker", "--offers", "echo"]
+        command += ["--redis", "redis://127.0.0.1:1/0", "--parent-pid", str(parent.pid)]
+        variables = {**os.environ, "WAIFU_LLM_HOME": str(home)}
+        with subprocess.Popen(command, env=variables, stderr=subprocess.PIPE) as worker:
+            assert worker.stderr
+            assert worker.stderr.readline()
+            assert parent.stdin
+            parent.stdin.write(b"\n")
+            parent.stdin.close()
+            parent.wait(LIMIT)
+            assert worker.wait(LIMIT) == 0
+
+
 def test_what_is_no_address_is_said_without_the_password(waifu_llm: Run) -> None:
     done = refused(waifu_llm("workers", "--redis", "http://:sk-canary@there"), 2)
     assert "redis://USER:PASSWORD@HOST:PORT/DB" in done.stderr
