@@ -93,9 +93,10 @@ async def test_what_does_not_start_here_is_left_to_workers() -> None:
 
     first = place(where(broken, run_here_first=("keyed",)))
     assert isinstance(await first.open(SPEC, {}, lambda *_: None), FarBackend)
-    mixed = place(where(broken, run_here=("keyed",), run_here_first=("keyed/big",)))
-    with pytest.raises(NotInstalled):
-        await mixed.open(SPEC, {}, lambda *_: None)
+    for here, first in [(("keyed",), ("keyed/big",)), (("keyed/small",), ("keyed",))]:
+        mixed = place(where(broken, run_here=here, run_here_first=first))
+        with pytest.raises(NotInstalled):
+            await mixed.open(SPEC, {}, lambda *_: None)
 
 
 def test_what_stays_here_is_bound_as_ever() -> None:

@@ -275,6 +275,7 @@ async def test_what_cannot_be_read_is_parked_and_harms_nothing(
         assert (await wire.final(generate("on", provider="echo")))["response"] == "on"
     await until(lambda: "It cannot be read" in ours("queue", redis, "show"))
     await see(far_module, lambda status: status["workers"]["parked"] == 1)
+    assert "0 waiting, 1 parked" in command("status", "--url", far_module.url)
     id = json.loads(ours("queue", redis, "show", "--json"))["parked"][0]["id"]
     assert ours("queue", redis, "drop", id) == "1 dropped.\n"
     assert "parked" not in ours("queue", redis, "show")

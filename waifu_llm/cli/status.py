@@ -57,7 +57,8 @@ def _show(status: dict[str, Any]) -> None:
         click.echo("  nothing is loaded")
     if fleet := status.get("workers"):
         there = f"{_counted(len(fleet['workers']), 'worker')} over {fleet['redis']}"
-        click.echo(f"{there}: {fleet['running']} generating, {fleet['waiting']} waiting")
+        parked = f", {fleet['parked']} parked" if fleet["parked"] else ""
+        click.echo(f"{there}: {fleet['running']} generating, {fleet['waiting']} waiting{parked}")
 
 
 def _counted(count: int, what: str) -> str:

@@ -100,7 +100,7 @@ class Where:
             try:
                 here = await self._open_here(spec, settings, progress)
             except WaifuError as error:
-                if at(None) == "here":
+                if at(None) == "here" or "here" in self._rules.all_of(spec.name):
                     raise
                 log.warning("%s is left to workers: %s", spec.name, error.message)
                 return far
