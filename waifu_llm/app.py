@@ -94,6 +94,8 @@ class Module:
         # Before models are silenced: what they were asked goes on another time.
         first = [self._jobs.close(), *([self._rabbitmq.close()] if self._rabbitmq else ())]
         await closing.close(*first, within=FIRST_SECONDS)
+        if self._http:
+            self._http.take_no_more()
         await self._engine.silence()
         store = [self._chats.close()] if self._chats else []
         fleet = [self._fleet.close()] if self._fleet else []

@@ -9,7 +9,7 @@ from pathlib import Path
 import ollama
 import openai
 import pytest
-from plain_http import Plain
+from plain_http import OPEN, Plain
 from support import LIMIT, Module
 
 PROFILES = """
@@ -20,6 +20,31 @@ persona = "You are Mika."
 
 [profiles.lost]
 provider = "nobody"
+
+[profiles.thinking]
+provider = "echo"
+model = "echo"
+parameters.extra = { reasoning = "hm" }
+
+[profiles.endless]
+provider = "echo"
+model = "count"
+parameters.extra = { delay_ms = 5 }
+
+[profiles.calling]
+provider = "echo"
+model = "echo"
+parameters.extra = { tool_calls = [{ id = "c", name = "look", arguments = '{"at": "sky"}' }] }
+
+[profiles.failing]
+provider = "echo"
+model = "echo"
+parameters.extra = { error = "UNAVAILABLE" }
+
+[profiles.breaking]
+provider = "echo"
+model = "echo"
+parameters.extra = { error = "UNAVAILABLE", fail_after = 2, delay_ms = 1 }
 """
 
 
@@ -88,3 +113,10 @@ async def ollama_client(served: Served) -> AsyncIterator[ollama.AsyncClient]:
     headers = {"Authorization": f"Bearer {served.token}"}
     async with ollama.AsyncClient(host=served.url, headers=headers) as client:
         yield client
+
+
+@pytest.fixture(autouse=True)
+async def close_lines() -> AsyncIterator[None]:
+    yield
+    while OPEN:
+        await OPEN.pop().close()

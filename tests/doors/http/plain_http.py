@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -64,14 +65,18 @@ class Line:
     async def is_closed(self) -> bool:
         """Once the other side has; whatever it still says is read past."""
         async with asyncio.timeout(LIMIT):
-            try:
+            with contextlib.suppress(ConnectionError):
                 await self.reader.read(-1)
-            except ConnectionError:
-                pass
         return True
 
     async def close(self) -> None:
-        self.writer.close()
+        self.writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+
+OPEN: list[Line] = []
+"""Those of the test that runs: they are closed after it."""
 
 
 class Plain:
@@ -82,10 +87,14 @@ class Plain:
         self.headers = {"host": f"127.0.0.1:{port}", **headers}
 
     async def connect(self) -> Line:
-        return Line(*await asyncio.open_connection("127.0.0.1", self.port))
+        line = Line(*await asyncio.open_connection("127.0.0.1", self.port))
+        OPEN.append(line)
+        return line
 
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> bytes:
-        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        data = (
+            body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        )
         more = {} if body is None else {"content-length": str(len(data))}
         if body is not None and "content_type" not in headers:
             more["content-type"] = "application/json"

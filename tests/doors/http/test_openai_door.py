@@ -10,7 +10,7 @@ import pytest
 HELLO = [{"role": "user", "content": "hello there you"}]
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
 CALL = {"id": "call_1", "name": "look", "arguments": '{"at": "sky"}'}
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk"
 
 
 async def chat(client, messages=HELLO, model="echo/echo", **more):
@@ -38,7 +38,9 @@ async def test_an_answer_comes_as_a_stream(openai_client):
     chunks = await gathered(await chat(openai_client, stream=True))
     assert text(chunks) == "hello there you"
     assert chunks[0].choices[0].delta.role == "assistant"
-    assert [each.choices[0].finish_reason for each in chunks] == [None] * (len(chunks) - 1) + ["stop"]
+    assert [each.choices[0].finish_reason for each in chunks] == [None] * (len(chunks) - 1) + [
+        "stop"
+    ]
     assert len({each.id for each in chunks}) == 1
     assert all(each.usage is None for each in chunks)
 
@@ -260,7 +262,9 @@ async def test_a_continued_text_is_streamed(openai_client):
     assert chunks[-1].choices[0].finish_reason == "stop"
 
 
-@pytest.mark.parametrize("unusual", [{"suffix": "x"}, {"echo": True}, {"logprobs": 1}, {"best_of": 2}])
+@pytest.mark.parametrize(
+    "unusual", [{"suffix": "x"}, {"echo": True}, {"logprobs": 1}, {"best_of": 2}]
+)
 async def test_what_cannot_be_done_with_a_text_is_refused(openai_client, unusual):
     with pytest.raises(openai.BadRequestError):
         await openai_client.completions.create(model="echo/echo", prompt="once", **unusual)

@@ -16,7 +16,7 @@ from waifu_llm.doors.http.connection import Connection
 from waifu_llm.doors.http.routes import Exchange
 from waifu_llm.doors.http.streams import Stream, Whole, Words
 from waifu_llm.engine import Engine
-from waifu_llm.errors import Unavailable
+from waifu_llm.errors import Unavailable, WaifuError
 from waifu_llm.generation import Final
 from waifu_llm.guest import Guest
 from waifu_llm.holdings import Asked
@@ -75,7 +75,7 @@ async def whole(engine: Engine, asked: Generate) -> Final:
         guest.generate(asked, listener)
         final = await listener.over
     if final.error:
-        raise final.error
+        raise _told(engine, final.error)
     return final
 
 
@@ -92,7 +92,12 @@ async def stream(engine: Engine, asked: Generate, exchange: Exchange, words: Wor
         guest.generate(asked, listener)
         final = await listener.over
     if final.error and not exchange.reply.has_begun:
-        raise final.error
+        raise _told(engine, final.error)
+
+
+def _told(engine: Engine, error: WaifuError) -> WaifuError:
+    """Who is interrupted because we close may ask again: after the next start, or elsewhere."""
+    return Unavailable(error.message) if engine.closing else error
 
 
 async def embed(engine: Engine, provider: str, model_id: str, texts: list[str]) -> Embedded:

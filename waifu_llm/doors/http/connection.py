@@ -65,6 +65,7 @@ class Connection(asyncio.Protocol):
         self._ahead = bytearray()
         """What came before the last request was answered."""
         self._answering: asyncio.Task[None] | None = None
+        self._answered: Plan | None = None
         self._over = False
         """Nothing that comes from here on is looked at."""
         self._timer: asyncio.TimerHandle | None = None
@@ -105,7 +106,9 @@ class Connection(asyncio.Protocol):
     def finish(self) -> None:
         """What is being answered is the last."""
         self._over = True
-        if not self._answering:
+        if self._answered:
+            self._answered.head.keeps_alive = False
+        else:
             self._leave()
 
     def abort(self) -> None:
@@ -229,14 +232,15 @@ class Connection(asyncio.Protocol):
     def _next(self) -> None:
         if self._read and not self._answering:
             self._stop_waiting()
-            self._answering = asyncio.create_task(self._answer(*self._read.popleft()))
+            self._answered, body = self._read.popleft()
+            self._answering = asyncio.create_task(self._answer(self._answered, body))
 
     async def _answer(self, plan: Plan, body: bytes) -> None:
         reply = Reply(self, plan.head, self._owner.clock)
         try:
             await self._owner.answer(plan, body, reply)
         finally:
-            self._answering = None
+            self._answering = self._answered = None
             self.on_writable = None
             if not reply.is_whole:
                 self.abort()

@@ -6,6 +6,8 @@ from typing import Protocol
 
 from waifu_llm.doors.http.messages import Answer, Clock, Head, head_of
 
+NO_CONTENT = 204
+
 
 class Line(Protocol):
     """What takes the bytes."""
@@ -43,7 +45,8 @@ class Reply:
     def give(self, answer: Answer) -> None:
         """All of it."""
         body = answer.body if self._has_body else b""
-        head = self._begun(answer.status, answer.media_type, len(answer.body), answer.headers)
+        length = None if answer.status == NO_CONTENT else len(answer.body)
+        head = self._begun(answer.status, answer.media_type, length, answer.headers)
         self.is_whole = True
         self.line.write(head + body)
 

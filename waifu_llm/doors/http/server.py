@@ -86,13 +86,17 @@ class HttpDoor:
         if self._server:
             await self._server.start_serving()
 
-    async def close(self) -> None:
-        """Stop to listen, and let everyone have what is theirs."""
+    def take_no_more(self) -> None:
+        """Stop to listen; what is being answered is the last that is."""
         self._closing = True
         if self._server:
             self._server.close()
         for connection in list(self._connections):
             connection.finish()
+
+    async def close(self) -> None:
+        """Let everyone have what is theirs."""
+        self.take_no_more()
         if self._connections:
             try:
                 async with asyncio.timeout(FINISH_SECONDS):
