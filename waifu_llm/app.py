@@ -23,6 +23,7 @@ from waifu_llm.specs import ProviderSpec
 
 if TYPE_CHECKING:
     from waifu_llm.chats.opening import Chats
+    from waifu_llm.doors.http.routes import Route
     from waifu_llm.doors.http.server import HttpDoor
     from waifu_llm.doors.rabbitmq import RabbitDoor
     from waifu_llm.rabbitmq.address import Address
@@ -114,9 +115,22 @@ class Module:
             from waifu_llm.doors.http.opening import http_door
 
         self._http = http_door(
-            self._engine, self._config, self._token, self._status, self._is_installed
+            self._engine,
+            self._config,
+            self._token,
+            self._status,
+            self._is_installed,
+            self._more_routes(),
         )
         return await self._http.open()
+
+    def _more_routes(self) -> list[Route]:
+        """Those of rooms that are open."""
+        if not self._chats:
+            return []
+        from waifu_llm.doors.http.instruction_routes import InstructionRoutes
+
+        return InstructionRoutes(self._chats.instructions).routes()
 
     def _is_installed(self, spec: ProviderSpec) -> bool:
         return self._core.processes.environments.find(spec) is not None

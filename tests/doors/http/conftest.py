@@ -97,7 +97,7 @@ def serve_http(http_home: Path) -> Iterator[Callable[..., Served]]:
 @pytest.fixture(scope="session")
 def served(serve_http: Callable[..., Served]) -> Served:
     """The one that most tests share."""
-    return serve_http()
+    return serve_http("--store", "sqlite")
 
 
 @pytest.fixture

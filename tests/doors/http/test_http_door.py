@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import sys
 
@@ -10,6 +11,7 @@ from support import LIMIT
 
 from waifu_llm.client import connect as client_connect
 from waifu_llm.config import Config
+from waifu_llm.doors.http.instruction_routes import InstructionRoutes
 from waifu_llm.doors.http.opening import http_door
 
 HELLO = [{"role": "user", "content": "hello there you"}]
@@ -25,12 +27,13 @@ TELL_NOTHING = {("GET", "/"), ("GET", "/healthz"), ("GET", "/docs")}
 
 
 def table():
-    door = http_door(None, Config(), "token", dict, lambda spec: False)
+    chats = InstructionRoutes(None).routes()
+    door = http_door(None, Config(), "token", dict, lambda spec: False, chats)
     return door.table.routes
 
 
 def filled(path):
-    return path.replace("{id*}", "echo/echo").replace("{id}", "x")
+    return re.sub(r"\{\w+\*?\}", "x", path)
 
 
 @pytest.mark.parametrize("route", table(), ids=lambda route: f"{route.method} {route.path}")

@@ -90,9 +90,9 @@ async def stream(engine: Engine, asked: Generate, exchange: Exchange, words: Wor
     async with guest_with(engine, asked.provider) as guest:
         listener = Stream(line, exchange.reply, words)
         guest.generate(asked, listener)
-        final = await listener.over
-    if final.error and not exchange.reply.has_begun:
-        raise _told(engine, final.error)
+        await listener.over
+    if listener.error and not exchange.reply.has_begun:
+        raise _told(engine, listener.error)
 
 
 def _told(engine: Engine, error: WaifuError) -> WaifuError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from time import monotonic
 
@@ -19,6 +19,7 @@ from waifu_llm.doors.http.asking import guest_with
 from waifu_llm.engine import Engine
 from waifu_llm.errors import InvalidModel, WaifuError
 from waifu_llm.plugins import Catalogue
+from waifu_llm.profiles import Profile
 from waifu_llm.specs import ProviderSpec
 from waifu_llm.tasks import Tasks
 
@@ -62,30 +63,37 @@ class Models:
         Raises:
             InvalidModel: When it names nothing that could be asked.
         """
-        known = set(self._engine.providers())
+        self._engine.stored.look()
         first, slash, rest = name.partition("/")
-        if first in known and rest:
+        if rest and (first in self._profiles or first in self._engine.catalogue().specs):
             return Aim(first, rest)
         bare = name.removesuffix(":latest")  # as some clients of Ollama complete all names
         if bare in self._profiles:
             return Aim(bare, None)
-        raise InvalidModel(self._why_not(name, first if slash else "", known))
+        raise InvalidModel(self._why_not(name, first if slash else ""))
 
-    def _why_not(self, name: str, provider: str, known: Collection[str]) -> str:
+    def _why_not(self, name: str, provider: str) -> str:
+        known = self._engine.providers()
         form = "A model is named PROVIDER/MODEL, or is a profile of the configuration"
         if provider and provider not in known:
-            available = ", ".join(sorted(known))
+            available = ", ".join(known)
             return f"There is no provider `{provider}`. {form}. Providers: {available}."
         if name.rstrip("/") in known:
             return f"`{name}` names no model. {form}; GET /v1/models lists those that are known."
         return f"There is no model `{name}`. {form}; GET /v1/models lists those that are known."
 
     @property
-    def _profiles(self) -> Mapping[str, object]:
+    def _profiles(self) -> Mapping[str, Profile]:
         return self._engine.stored.profiles
 
     def spec(self, aim: Aim) -> ProviderSpec:
-        return self._engine.find(aim.provider)
+        """Whose it is.
+
+        Raises:
+            InvalidProvider: When a profile names one that is not there.
+        """
+        profile = self._profiles.get(aim.provider)
+        return self._engine.catalogue().find(profile.provider if profile else aim.provider)
 
     # Listing
 

@@ -73,10 +73,8 @@ class Reply:
             data = unsent + data
         self.line.write(data)
 
-    def end(self, data: bytes) -> None:
-        """Its last words."""
-        if data:
-            self.write(data)
+    def end(self) -> None:
+        """Nothing follows."""
         if self._head.takes_chunks:
             self.line.write(b"0\r\n\r\n")
         self.is_whole = True

@@ -43,8 +43,9 @@ class Stream:
     """
 
     def __init__(self, connection: Connection, reply: Reply, words: Words) -> None:
-        self.over: asyncio.Future[Final] = asyncio.get_running_loop().create_future()
-        """The end, once all that is to be said was said."""
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Set once all that is to be said was said."""
+        self.error: WaifuError | None = None
         self._connection = connection
         self._reply = reply
         self._words = words
@@ -52,7 +53,7 @@ class Stream:
         self._text = Gathered()
         self._size = 0
         self._kind: Kind = "speech"
-        self._final: Final | None = None
+        self._last: bytes | None = None
         self._was_quiet = True
         self._quiet: asyncio.TimerHandle | None = None
         connection.on_writable = self.flush
@@ -69,22 +70,38 @@ class Stream:
             self._add("thought", text)
 
     def final(self, final: Final) -> None:
-        self._final = final
         if final.finish_reason == "interrupt":  # what was not said yet is not said any more
             self._pieces.clear()
             self._text, self._size = Gathered(), 0
-        self._end_piece()
-        if self._quiet:
-            self._quiet.cancel()
+        if final.error:
+            self.fail(final.error)
+        else:
+            self.end(self._words.closing(final))
 
     def flush(self) -> None:
         if self._connection.is_behind:
             return
         self._end_piece()
-        if self._final:
-            self._end(self._final)
+        if self._last is not None:
+            self._end(self._last)
         elif self._pieces:
             self._write(b"".join(self._pieces))
+
+    # Its end: it comes with the next flush
+
+    def end(self, said: bytes) -> None:
+        """With these last words."""
+        self._end_piece()
+        self._last = said
+        if self._quiet:
+            self._quiet.cancel()
+
+    def fail(self, error: WaifuError) -> None:
+        """In the stream, where that has begun; else it is for who waits for the end to tell."""
+        self.error = error
+        self._end_piece()
+        has_begun = self._reply.has_begun or bool(self._pieces)
+        self.end(self._words.failure(error) if has_begun else b"")
 
     # Writing
 
@@ -111,14 +128,14 @@ class Stream:
             data = self._words.opening() + data
         self._reply.write(data)
 
-    def _end(self, final: Final) -> None:
+    def _end(self, said: bytes) -> None:
         if self.over.done():
             return
-        if final.error is None or self._reply.has_begun or self._pieces:
-            said = self._words.failure(final.error) if final.error else self._words.closing(final)
-            self._write(b"".join([*self._pieces, said]))
-            self._reply.end(b"")
-        self.over.set_result(final)
+        data = b"".join([*self._pieces, said])
+        if data:
+            self._write(data)
+            self._reply.end()
+        self.over.set_result(None)
 
     # Patience
 
