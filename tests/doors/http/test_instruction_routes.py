@@ -49,7 +49,7 @@ async def test_users_come_and_go(ask, user):
     assert got["user"]["display_name"] == "Mika"
     listed = await ask("GET", "/v1/users?limit=1000")
     assert user in [each["user_id"] for each in listed["users"]]
-    gone = await ask("GET", "/v1/users/999999", status=400)
+    gone = await ask("GET", "/v1/users/999999", status=404)
     assert "no user" in gone["message"]
 
 

@@ -15,10 +15,6 @@ from waifu_llm.errors import WaifuError
 _encode = msgspec.json.Encoder().encode
 
 
-class NotFound(errors.InvalidMessage):
-    """There is nothing at that path, or nothing of that name."""
-
-
 class NotAllowed(errors.InvalidMessage):
     """There is something at that path, and not with that method."""
 
@@ -62,7 +58,7 @@ STATUS: dict[type[WaifuError], int] = {
     errors.Unsupported: 400,
     errors.Forbidden: 403,
     errors.Busy: 503,
-    NotFound: 404,
+    errors.NotFound: 404,
     NotAllowed: 405,
     TooLarge: 413,
     WrongKind: 415,

@@ -16,7 +16,6 @@ from waifu_llm.doors.http.failures import (
     OURS,
     Misdirected,
     NotAllowed,
-    NotFound,
     NoToken,
     Shape,
     TooLarge,
@@ -29,7 +28,7 @@ from waifu_llm.doors.http.routes import Exchange, Match, Route, Table
 from waifu_llm.doors.http.traffic import Traffic
 from waifu_llm.doors.tls import tls_context
 from waifu_llm.doors.trust import Gate, Refused, Verdict, Visitor
-from waifu_llm.errors import Forbidden, Unexpected, WaifuError
+from waifu_llm.errors import Forbidden, NotFound, Unexpected, WaifuError
 
 FINISH_SECONDS = 2.0
 _OF_THE_REFUSED = 64 * 1024
