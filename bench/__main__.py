@@ -20,6 +20,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))  # the fa
 from bench import (
     chats,
     doors,
+    http,
     install,
     interrupt,
     jobs,
@@ -41,6 +42,7 @@ MEASUREMENTS = {
     "local": local.measure,
     "chats": chats.measure,
     "doors": doors.measure,
+    "http": http.measure,
     "workers": workers.measure,
     "streams": streams.measure,
     "typed": typed.measure,

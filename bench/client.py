@@ -43,9 +43,9 @@ class Tally:
 class HttpStream(asyncio.Protocol):
     """One connection that reads completions in OpenAI's wire, one after the other."""
 
-    def __init__(self, scenario: Scenario, host: str, tally: Tally) -> None:
+    def __init__(self, scenario: Scenario, host: str, tally: Tally, prefix: str = "") -> None:
         body = {
-            "model": scenario.model,
+            "model": prefix + scenario.model,
             "messages": [{"role": "user", "content": "Hi"}],
             "stream": True,
         }
@@ -178,14 +178,15 @@ class ModuleStream(asyncio.Protocol):
         self._transport.write(b"\x81" + length + _MASK + data)
 
 
-async def over_http(scenario: Scenario, base_url: str, outcome: Outcome) -> None:
-    """All streams of a scenario against a server of OpenAI's API."""
+async def over_http(scenario: Scenario, base_url: str, outcome: Outcome, prefix: str = "") -> None:
+    """All streams of a scenario against a server of OpenAI's API; `prefix` is what it calls the
+    models' vendor."""
     address = urlsplit(base_url)
     loop = asyncio.get_running_loop()
 
     async def stream(number: int) -> None:
         await asyncio.sleep(scenario.spread_seconds * number / scenario.streams)
-        make = partial(HttpStream, scenario, address.netloc, Tally(outcome))
+        make = partial(HttpStream, scenario, address.netloc, Tally(outcome), prefix)
         for _ in range(TRIES):
             _, protocol = await loop.create_connection(make, address.hostname, address.port)
             try:

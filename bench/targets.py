@@ -119,11 +119,28 @@ class Module:
             return int(loaded["pid"])
 
 
+class Door:
+    """We, over HTTP: the same process and provider, by the door that speaks OpenAI's API."""
+
+    name = "waifu-llm, HTTP"
+
+    def __init__(self, port: int, pid: int, provider_pid: int) -> None:
+        self._base_url = f"http://127.0.0.1:{port}/v1"
+        self._pids = pid, provider_pid
+
+    def run(self, scenario: Scenario) -> Outcome:
+        outcome, before = Outcome(), [cpu_seconds(pid) for pid in self._pids]
+        asyncio.run(over_http(scenario, self._base_url, outcome, "openai/"))
+        spent = [cpu_seconds(pid) - then for pid, then in zip(self._pids, before, strict=True)]
+        outcome.cpu_seconds = dict(zip(("core", "provider"), spent, strict=True))
+        return outcome
+
+
 @contextmanager
 def running_proxy(upstream: str) -> Iterator[Proxy]:
     """Installed into an environment of its own, at its first use."""
     python = _litellm_python(KEPT / "litellm")
-    config, port = KEPT / "litellm.yaml", _free_port()
+    config, port = KEPT / "litellm.yaml", free_port()
     models = {each.model for each in (*FLOOD, *PACED, *SHORT)}
     entries = [
         {
@@ -161,7 +178,7 @@ def _litellm_python(folder: Path) -> Path:
     return python
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

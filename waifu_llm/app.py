@@ -19,9 +19,12 @@ from waifu_llm.extras import needed
 from waifu_llm.jobs.runner import Jobs
 from waifu_llm.jobs.shelf import Shelf
 from waifu_llm.paths import Paths
+from waifu_llm.specs import ProviderSpec
 
 if TYPE_CHECKING:
     from waifu_llm.chats.opening import Chats
+    from waifu_llm.doors.http.routes import Route
+    from waifu_llm.doors.http.server import HttpDoor
     from waifu_llm.doors.rabbitmq import RabbitDoor
     from waifu_llm.rabbitmq.address import Address
     from waifu_llm.workers.fleet import Fleet
@@ -39,12 +42,13 @@ class Module:
         self._config = config
         self._core = Core(config, paths)
         self._engine = self._core.engine
-        token = read_token(config, paths)
+        self._token = token = read_token(config, paths)
         self._core.redactor.learn([token])
         self._jobs = Jobs(self._engine, config, Shelf(paths.assistants))
         self._chats: Chats | None = None
         self._rabbitmq: RabbitDoor | None = None
         self._fleet: Fleet | None = None
+        self._http: HttpDoor | None = None
         self._door = WebSocketDoor(
             self._engine, self._jobs, config, token, self.stop, self._status_of_doors
         )
@@ -53,7 +57,7 @@ class Module:
         """Close: everybody gets a final, every process ends."""
         self._core.stopping.set()
 
-    async def run(self, on_listening: Callable[[str], None]) -> None:
+    async def run(self, on_listening: Callable[[list[str]], None]) -> None:
         """Serve until `stop`, a signal, or the parent's end.
 
         Raises:
@@ -62,23 +66,28 @@ class Module:
         """
         self._core.begin()
         try:
-            port = await self._open()
+            urls = await self._open()
             gc.freeze()  # what is there now stays: no collection need look at it again
-            await self._core.until_stopped(lambda: on_listening(_url(self._config, port)))
+            await self._core.until_stopped(lambda: on_listening(urls))
         finally:
             await self._close()
 
-    async def _open(self) -> int:
-        """What can fail comes before anything is begun: a start that fails is no try of a job."""
+    async def _open(self) -> list[str]:
+        """What can fail comes before anything is begun: a start that fails is no try of a job.
+        Returns where it listens."""
         broker = self._broker()
         await self._open_fleet()
         await self._open_store()
-        port = await self._door.open()
+        urls = [_url(self._config, "ws", await self._door.open())]
+        if self._config.http_port >= 0:
+            urls.append(_url(self._config, "http", await self._open_http()))
         await self._jobs.open(self._chats.job_store if self._chats else None)
         await self._door.let_in()
+        if self._http:
+            await self._http.let_in()
         if broker:
             self._open_rabbitmq(broker)
-        return port
+        return urls
 
     async def _close(self) -> None:
         """All of it has the same few seconds, from the moment that it was to stop."""
@@ -86,12 +95,45 @@ class Module:
         # Before models are silenced: what they were asked goes on another time.
         first = [self._jobs.close(), *([self._rabbitmq.close()] if self._rabbitmq else ())]
         await closing.close(*first, within=FIRST_SECONDS)
+        if self._http:
+            self._http.take_no_more()
         await self._engine.silence()
         store = [self._chats.close()] if self._chats else []
         fleet = [self._fleet.close()] if self._fleet else []
-        await closing.close(self._door.close(), self._engine.close(), *store, *fleet)
+        doors = [self._door.close(), *([self._http.close()] if self._http else ())]
+        await closing.close(*doors, self._engine.close(), *store, *fleet)
         await closing.over()
         self._core.processes.kill()
+
+    async def _open_http(self) -> int:
+        """
+        Raises:
+            OSError: When the address cannot be listened at.
+            WaifuError: When a setting cannot be, or what it needs is not installed.
+        """
+        with needed("http", f"`http_port` (from {self._config.source('http_port')})"):
+            from waifu_llm.doors.http.opening import http_door
+
+        self._http = http_door(
+            self._engine,
+            self._config,
+            self._token,
+            self._status,
+            self._is_installed,
+            self._more_routes(),
+        )
+        return await self._http.open()
+
+    def _more_routes(self) -> list[Route]:
+        """Those of rooms that are open."""
+        if not self._chats:
+            return []
+        from waifu_llm.doors.http.instruction_routes import InstructionRoutes
+
+        return InstructionRoutes(self._chats.instructions).routes()
+
+    def _is_installed(self, spec: ProviderSpec) -> bool:
+        return self._core.processes.environments.find(spec) is not None
 
     async def _open_fleet(self) -> None:
         """
@@ -148,12 +190,16 @@ class Module:
         self._rabbitmq = RabbitDoor(self._chats.instructions, broker, self._config)
         self._rabbitmq.open()
 
+    def _status(self) -> Mapping[str, Any]:
+        of_jobs = {"jobs": self._jobs.status()}
+        return {**self._engine.status(), **of_jobs, **self._status_of_doors()}
+
     def _status_of_doors(self) -> Mapping[str, Any]:
         doors = {"rabbitmq": self._rabbitmq, "workers": self._fleet}
         return {name: door.status() for name, door in doors.items() if door}
 
 
-def run(config: Config, paths: Paths, on_listening: Callable[[str], None]) -> None:
+def run(config: Config, paths: Paths, on_listening: Callable[[list[str]], None]) -> None:
     """Run the module until it is closed."""
     system.tighten()
 
@@ -164,6 +210,6 @@ def run(config: Config, paths: Paths, on_listening: Callable[[str], None]) -> No
         runner.run(main())
 
 
-def _url(config: Config, port: int) -> str:
+def _url(config: Config, scheme: str, port: int) -> str:
     host = f"[{config.host}]" if ":" in config.host else config.host
-    return f"{'wss' if config.tls_cert else 'ws'}://{host}:{port}"
+    return f"{scheme}{'s' if config.tls_cert else ''}://{host}:{port}"

@@ -65,6 +65,13 @@ class Config:
 
     host: str = setting("127.0.0.1", "Address to listen at.", form=_ADDRESS)
     port: int = setting(7562, "Port to listen at; 0 picks a free one.", ge=0, le=65_535)
+    http_port: int = setting(
+        -1,
+        "Port for HTTP: OpenAI's API, Ollama's and more; 0 picks a free one, -1 is none. "
+        "Needs the extra `http`.",
+        ge=-1,
+        le=65_535,
+    )
     token: str = setting("", "The token itself; better kept in a file.", secret=True, form=_TOKEN)
     token_file: str = setting(
         "", "File that holds the token; <home>/token when left out.", path=True

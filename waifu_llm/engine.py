@@ -22,6 +22,7 @@ from waifu_llm.generation import silence
 from waifu_llm.guest import Guest
 from waifu_llm.house import Elsewhere, House, Waits
 from waifu_llm.loads import LoadLimits, Loads, OpenBackend
+from waifu_llm.metrics import Metrics
 from waifu_llm.plugins import Catalogue
 from waifu_llm.redaction import Redactor
 from waifu_llm.specs import ProviderSpec
@@ -44,13 +45,15 @@ class Engine:
         self.boot_id = secrets.token_hex(8)
         self._started = time.monotonic()
         self._guests: dict[Guest, None] = {}
+        self.metrics = Metrics()
         self._house = House(
-            loads=Loads(open_backend, _load_limits(config), redactor),
+            loads=Loads(open_backend, _load_limits(config), redactor, self.metrics),
             catalogue=catalogue,
             stored=stored,
             waits=_waits(config),
             sessions={},
             generations={},
+            metrics=self.metrics,
         )
 
     def enter(self, *, client: bool = True, urgency: Urgency = "live") -> Guest:

@@ -10,6 +10,7 @@ WaifuError
 ├── Interrupted         7   somebody asked for silence
 ├── NotLoaded           8   nothing is loaded that could answer
 ├── InvalidMessage      9   the request breaks the protocol
+│   └── NotFound        9   what it names is not there
 ├── RateLimited        10   the provider asks to wait
 ├── Overloaded         11   our own queue is full
 ├── ProviderCrashed    12   the provider's process ended
@@ -80,6 +81,10 @@ class NotLoaded(WaifuError):
 
 class InvalidMessage(WaifuError):
     code, number = "INVALID_MESSAGE", 9
+
+
+class NotFound(InvalidMessage):
+    """Its own word only where an API has one."""
 
 
 class RateLimited(WaifuError):

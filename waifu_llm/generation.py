@@ -61,6 +61,10 @@ class Generation:
         self.request = request
         self.session = session
         self.on_end: Callable[[Generation], None] = lambda _: None
+        self.done_by = ""
+        """The provider that does it, by its own name, once that is known."""
+        self.final: Final | None = None
+        self.silenced_at: float | None = None
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._text = Gathered()
@@ -103,6 +107,7 @@ class Generation:
     def silence(self) -> None:
         """No chunk from here on. Its final is `finish_silenced`."""
         self._silenced = True
+        self.silenced_at = monotonic()
         self._stop_work()
 
     def finish_silenced(self, why: str) -> None:
@@ -179,7 +184,8 @@ class Generation:
         self._ended = True
         if self._timer:
             self._timer.cancel()
-        self._listener.final(self._final(reason, error, result))
+        self.final = self._final(reason, error, result)
+        self._listener.final(self.final)
         self.on_end(self)
 
     def _final(

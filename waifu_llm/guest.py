@@ -5,6 +5,7 @@ Every door opens a Guest for each of its clients, calls these methods, and sends
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any
 
 from waifu_llm import profiles
@@ -64,6 +65,7 @@ class Guest:
                 raise Unavailable("The module is shutting down.")
             loaded = await self.holdings.wait_for(holding, named)
             loaded.hold(generation)
+            generation.done_by = loaded.spec.name
             try:
                 await self._run(generation, loaded)
             finally:
@@ -83,6 +85,9 @@ class Guest:
             running = backend.generate(request, generation)
             generation.runs(running)
             await running.over
+        if generation.silenced_at is not None:
+            obeyed = monotonic() - generation.silenced_at
+            self._house.metrics.of(loaded.spec.name).interrupts.add(obeyed)
 
     def is_live(self, id: str | None) -> bool:
         """Whether a generation of this id still runs."""

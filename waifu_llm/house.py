@@ -10,6 +10,7 @@ from msgspec import Struct
 from waifu_llm.conversation import Params
 from waifu_llm.generation import Generation, Limits
 from waifu_llm.loads import Loads, Place
+from waifu_llm.metrics import NO_PROVIDER, Metrics
 from waifu_llm.plugins import Catalogue
 from waifu_llm.profiles import Profile
 from waifu_llm.specs import ProviderSpec
@@ -60,6 +61,7 @@ class House(Struct):
     waits: Waits
     sessions: dict[str, dict[Generation, None]]
     generations: dict[Generation, None]
+    metrics: Metrics
     elsewhere: Elsewhere | None = None
     closing: bool = False
 
@@ -75,6 +77,15 @@ class House(Struct):
             del others[generation]
             if not others:
                 del self.sessions[generation.session]
+        self._count(generation)
+
+    def _count(self, generation: Generation) -> None:
+        if final := generation.final:
+            figures = self.metrics.of(generation.done_by or NO_PROVIDER)
+            how = final.error.code if final.error else final.finish_reason
+            figures.ended(how, final.timing.first_token_ms, final.timing.total_ms)
+            if final.usage:
+                figures.used(final.usage.input_tokens, final.usage.output_tokens)
 
     def find(self, name: str) -> tuple[ProviderSpec, Profile | None]:
         """The provider of this name, or that of the profile, with it.

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from waifu_llm.backend import Backend, Progress
 from waifu_llm.errors import Busy, Overloaded, ProviderCrashed, Timeout, Unavailable
+from waifu_llm.metrics import Metrics
 from waifu_llm.redaction import Redactor
 from waifu_llm.restarts import Restarts
 from waifu_llm.specs import ProviderSpec
@@ -74,6 +75,7 @@ class Loaded:
         waiting: Waiting,
         on_idle: Callable[[Loaded], None],
         concurrency: int,
+        on_death: Callable[[], None],
     ) -> None:
         self.spec = spec
         self.settings = settings
@@ -88,7 +90,7 @@ class Loaded:
         self._loading: asyncio.Task[Backend] | None = None
         self._loads = Tasks()
         self._backends: list[Backend] = []
-        self._restarts = Restarts()
+        self._restarts = Restarts(on_death=on_death)
         self._wanted_model: str | None = None
         self._closing = Tasks()
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -287,10 +289,17 @@ def _failure(task: asyncio.Task[Backend]) -> bool:
 class Loads:
     """All loaded things. Who asks alike gets the same one."""
 
-    def __init__(self, open_backend: OpenBackend, limits: LoadLimits, redactor: Redactor) -> None:
+    def __init__(
+        self,
+        open_backend: OpenBackend,
+        limits: LoadLimits,
+        redactor: Redactor,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._open_backend = open_backend
         self._limits = limits
         self._redactor = redactor
+        self._metrics = metrics or Metrics()
         self._waiting = Waiting(limits.max_waiting)
         self._things: dict[tuple[str, str, str], Loaded] = {}
         self._closing = Tasks()
@@ -318,6 +327,7 @@ class Loads:
             self._waiting,
             self._free,
             place.concurrency if place else self._limits.concurrency(spec),
+            self._metrics.of(spec.name).died,
         )
 
     def _make_room(self) -> None:

@@ -18,14 +18,19 @@ class Restarts:
     """Remembers the deaths of one loaded thing's processes."""
 
     def __init__(
-        self, clock: Callable[[], float] = monotonic, chance: Callable[[], float] = random.random
+        self,
+        clock: Callable[[], float] = monotonic,
+        chance: Callable[[], float] = random.random,
+        on_death: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
         self._chance = chance
+        self._on_death = on_death
         self._deaths: deque[float] = deque(maxlen=TOO_MANY)
 
     def note_death(self) -> None:
         self._deaths.append(self._clock())
+        self._on_death()
 
     @property
     def given_up_for(self) -> float:

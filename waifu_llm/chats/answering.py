@@ -21,7 +21,7 @@ from waifu_llm.chats.tables import llms, messages, providers
 from waifu_llm.chats.talking import asked_of, with_model
 from waifu_llm.chats.transaction import AnyRow, Transaction, refers
 from waifu_llm.conversation import Message, Params
-from waifu_llm.errors import InvalidMessage
+from waifu_llm.errors import InvalidMessage, NotFound
 from waifu_llm.holdings import Asked
 
 
@@ -87,7 +87,7 @@ async def chat_of(
             return await rooms.find_for(transaction, found.chat, user_or_none), user_or_none
         except InvalidMessage:
             pass
-    raise InvalidMessage(f"There is no message `{data.message_id}`.")
+    raise NotFound(f"There is no message `{data.message_id}`.")
 
 
 def said_place(data: ResponseGenerate | ResponseRegenerate) -> str:
@@ -165,7 +165,7 @@ async def _question(transaction: Transaction, data: ResponseRegenerate) -> AnyRo
         asked = select(messages).where(messages.c.number == found.question)
         found = await transaction.first(asked)
     if found is None:
-        raise InvalidMessage(f"There is no message `{data.message_id}`.")
+        raise NotFound(f"There is no message `{data.message_id}`.")
     return found
 
 

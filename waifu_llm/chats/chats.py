@@ -24,7 +24,7 @@ from waifu_llm.chats.fields import (
 from waifu_llm.chats.tables import chats, llms, members, messages, providers, users
 from waifu_llm.chats.transaction import AnyRow, Outcome, Transaction, page, paged, parts, refers
 from waifu_llm.engine import Engine
-from waifu_llm.errors import InvalidMessage
+from waifu_llm.errors import NotFound
 
 
 class ChatCreate(NamesUser, kw_only=True):
@@ -83,7 +83,7 @@ async def find_for(
     statement = _known_to(user).where(refers(chats, chat_id))
     found = await transaction.first(statement.with_for_update() if lock else statement)
     if found is None:
-        raise InvalidMessage(f"There is no chat `{chat_id}`.")
+        raise NotFound(f"There is no chat `{chat_id}`.")
     transaction.chat = found.number
     return found
 
@@ -207,7 +207,7 @@ async def _said(data: ChatLoad, transaction: Transaction, chat: AnyRow) -> dict[
         its = select(messages.c.number).where(messages.c.chat == chat.number)
         first = await transaction.first(its.where(refers(messages, data.before)))
         if first is None:
-            raise InvalidMessage(f"There is no message `{data.before}` in this chat.")
+            raise NotFound(f"There is no message `{data.before}` in this chat.")
         statement = statement.where(messages.c.number < first.number)
     newest = messages.c.number.desc()
     rows = await transaction.all(statement.order_by(newest).limit(data.limit + 1))

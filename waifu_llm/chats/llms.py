@@ -14,7 +14,7 @@ from waifu_llm.chats.fields import Limit, LlmName, Name, Reference, iso
 from waifu_llm.chats.tables import llms, providers
 from waifu_llm.chats.transaction import AnyRow, Outcome, Transaction, page, paged, refers
 from waifu_llm.engine import Engine
-from waifu_llm.errors import InvalidMessage
+from waifu_llm.errors import InvalidMessage, NotFound
 
 
 class LlmAdd(registry.ProviderNamed, kw_only=True):
@@ -73,7 +73,7 @@ async def find(transaction: Transaction, named: Any) -> AnyRow:
     if not found and names_provider:
         await registry.find(transaction, named)  # it may be this one that there is not
     if not found:
-        raise InvalidMessage(f"There is no LLM `{said}`.")
+        raise NotFound(f"There is no LLM `{said}`.")
     if len(found) > 1:
         raise InvalidMessage(f"Several providers have an LLM `{said}`: name one of them too.")
     return found[0]

@@ -21,7 +21,7 @@ from waifu_llm.chats.fields import Endpoint, Name, Page, Reference, iso
 from waifu_llm.chats.tables import ID_LENGTH, new_id, providers
 from waifu_llm.chats.transaction import AnyRow, Outcome, Transaction, page, paged, refers
 from waifu_llm.engine import Engine
-from waifu_llm.errors import InvalidMessage, WaifuError
+from waifu_llm.errors import InvalidMessage, NotFound, WaifuError
 
 KeyText = Annotated[str, Meta(max_length=8192)]
 
@@ -68,7 +68,7 @@ async def find(transaction: Transaction, named: Any, *, lock: bool = False) -> A
     statement = select(providers).where(is_meant(named))
     found = await transaction.first(statement.with_for_update() if lock else statement)
     if found is None:
-        raise InvalidMessage(f"There is no LLM provider `{said}`.")
+        raise NotFound(f"There is no LLM provider `{said}`.")
     return found
 
 

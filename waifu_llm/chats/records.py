@@ -15,7 +15,7 @@ from waifu_llm.chats.fields import Limit, NamesUser, Reference, iso
 from waifu_llm.chats.tables import new_id, records, users
 from waifu_llm.chats.transaction import AnyRow, Outcome, Transaction, page, paged, refers
 from waifu_llm.engine import Engine
-from waifu_llm.errors import InvalidMessage
+from waifu_llm.errors import NotFound
 from waifu_llm.secrecy import without_secrets
 
 _encode = msgspec.json.Encoder().encode
@@ -78,7 +78,7 @@ async def list_all(data: RecordsList, transaction: Transaction, _: Engine) -> Ou
     if data.after is not None:
         last = await transaction.first(statement.where(refers(records, data.after)))
         if last is None:
-            raise InvalidMessage(f"There is no record `{data.after}` of this user.")
+            raise NotFound(f"There is no record `{data.after}` of this user.")
         statement = statement.where(records.c.number > last.number)
     rows = await transaction.all(page(statement, records.c.number, data.limit))
     listed = paged("records", rows, data.limit, shape)

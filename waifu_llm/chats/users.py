@@ -30,7 +30,7 @@ from waifu_llm.chats.transaction import (
     refers,
 )
 from waifu_llm.engine import Engine
-from waifu_llm.errors import InvalidMessage
+from waifu_llm.errors import InvalidMessage, NotFound
 
 _USERNAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{2,29}")
 
@@ -125,7 +125,7 @@ def _noted(transaction: Transaction, user: AnyRow) -> AnyRow:
 
 
 def _unknown(said: Reference | None) -> InvalidMessage:
-    return InvalidMessage(f"There is no user `{said}`.")
+    return NotFound(f"There is no user `{said}`.")
 
 
 def shape(user: AnyRow) -> dict[str, Any]:

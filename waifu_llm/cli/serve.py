@@ -23,15 +23,16 @@ from waifu_llm.config import Config, ConfigError
 def command(flags: dict[str, Any]) -> None:
     """Run the module until a client closes it, or Ctrl-C.
 
-    It prints `listening on ws://HOST:PORT` once it answers. Every setting has a flag here, a
-    variable (--idle-seconds: WAIFU_LLM_IDLE_SECONDS) and a key in <home>/waifu-llm.toml
-    (idle_seconds); the first that is there holds. `waifu-llm config` shows which, and where the
-    home is: WAIFU_LLM_HOME can name another.
+    It prints `listening on ws://HOST:PORT` once it answers, and with --http-port where it listens
+    for HTTP. Every setting has a flag here, a variable (--idle-seconds: WAIFU_LLM_IDLE_SECONDS) and
+    a key in <home>/waifu-llm.toml (idle_seconds); the first that is there holds. `waifu-llm config`
+    shows which, and where the home is: WAIFU_LLM_HOME can name another.
 
     \b
     Examples:
       waifu-llm serve
       waifu-llm serve --port 0 --parent-pid 4711
+      waifu-llm serve --http-port 7563
       waifu-llm serve --allowed-origins http://127.0.0.1:8080
     """
     system.leave_first_place()
@@ -56,9 +57,10 @@ def _check_parent(settings: Config) -> None:
         raise ConfigError(f"`parent_pid` (from {source}): there is no process {pid}.")
 
 
-def _say_where(url: str) -> None:
+def _say_where(urls: list[str]) -> None:
+    url = urls[0]
     lines = [
-        f"listening on {url}",
+        *(f"listening on {each}" for each in urls),
         f"Try it: {program()} chat --url {from_here(url)} --provider echo",
         "Stop it: Ctrl-C",
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
@@ -13,10 +12,11 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from waifu_llm.config import Config, ConfigError
+from waifu_llm.config import Config
 from waifu_llm.doors.frames import BEHIND, FrameWriter
 from waifu_llm.doors.lobby import CountedConnection, Lobby
 from waifu_llm.doors.messages import Conversation
+from waifu_llm.doors.tls import tls_context
 from waifu_llm.doors.trust import Gate, Refused, Trust, Verdict, Visitor, is_loopback_name
 from waifu_llm.engine import Engine
 from waifu_llm.jobs.runner import Jobs
@@ -77,7 +77,7 @@ class WebSocketDoor:
             open_timeout=HANDSHAKE_SECONDS,
             close_timeout=CLOSE_SECONDS,
             server_header=None,
-            ssl=_tls(config),
+            ssl=tls_context(config),
             start_serving=False,
         )
         port: int = self._server.sockets[0].getsockname()[1]
@@ -171,14 +171,3 @@ def _visitor(connection: ServerConnection, request: Request) -> Visitor:
         headers.setdefault(name.lower(), []).append(value)
     address = connection.remote_address
     return Visitor(address[0] if address else "", headers)
-
-
-def _tls(config: Config) -> ssl.SSLContext | None:
-    if not config.tls_cert:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(config.tls_cert, config.tls_key or None)
-    except OSError as exc:
-        raise ConfigError(f"Cannot use the certificate {config.tls_cert}: {exc}.") from None
-    return context

@@ -1,0 +1,189 @@
+"""One connection, over a real socket, with an owner that does as it is told."""
+
+import asyncio
+from functools import partial
+
+import pytest
+from plain_http import Line
+from support import LIMIT
+
+from waifu_llm.doors.http import connection
+from waifu_llm.doors.http.connection import Connection
+from waifu_llm.doors.http.messages import Answer, Clock
+from waifu_llm.doors.http.plan import Plan
+
+GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+class Owner:
+    """Answers everything with what was sent."""
+
+    def __init__(self):
+        self.clock = Clock()
+        self.stalled_seconds = 0.2
+        self.heads = []
+        self.has_room = True
+        self.refusal = None
+        self.gone = asyncio.Event()
+
+    def arrive(self, connection):
+        return self.has_room
+
+    def leave(self, connection):
+        self.gone.set()
+
+    def plan(self, head):
+        self.heads.append(head)
+        return Plan(head, 1000, self.refusal)
+
+    def too_large(self, plan):
+        return Answer(413, b"too large")
+
+    async def answer(self, plan, body, reply):
+        if plan.head.path == "/large":
+            reply.give(Answer(body=b"x" * 5_000_000))
+        elif plan.head.path == "/broken":
+            reply.begin("text/plain")
+        else:
+            reply.give(Answer(body=body, headers={"x": "a\r\nset-cookie: b"}))
+
+
+@pytest.fixture
+async def owner():
+    return Owner()
+
+
+@pytest.fixture
+async def line(owner):
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(partial(Connection, owner), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    line = Line(*await asyncio.open_connection("127.0.0.1", port))
+    yield line
+    await line.close()
+    server.close()
+
+
+def post(body, **headers):
+    lines = ["POST /a%20b?c=d HTTP/1.1", "host: x", f"content-length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+async def test_a_head_is_read(owner, line):
+    line.send(post(b"hello", Accept="x", accept="y"))
+    got = await line.answer()
+    assert got.body == b"hello"
+    (head,) = owner.heads
+    assert (head.method, head.path, head.query) == ("POST", "/a b", {"c": "d"})
+    assert head.headers["accept"] == ["x", "y"]
+    assert head.peer == "127.0.0.1"
+
+
+async def test_a_value_adds_no_header(line):
+    line.send(GET)
+    got = await line.answer()
+    assert "set-cookie" not in got.headers
+    assert got.headers["x"] == "aset-cookie: b"
+
+
+async def test_byte_by_byte_is_the_same(owner, line):
+    for byte in post(b"hi"):
+        line.send(bytes([byte]))
+        await asyncio.sleep(0)
+    assert (await line.answer()).body == b"hi"
+    assert owner.heads[0].path == "/a b"
+
+
+async def test_what_comes_at_once_is_answered_in_order(line):
+    line.send(b"".join(post(str(number).encode()) for number in range(50)))
+    assert [int((await line.answer()).body) for _ in range(50)] == list(range(50))
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"hello\r\n\r\n", 400),
+        (b"GET / HTTP/9.9\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: x\r\n\r\n", 400),
+        (
+            b"POST / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+        ),
+        (b"GET / HTTP/1.1\r\nx: " + b"y" * 70_000, 431),
+        (b"GET /" + b"y" * 70_000, 431),
+        (b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 129 + b"\r\n", 431),
+        (post(b"x" * 1001), 413),
+    ],
+)
+async def test_what_is_no_request_is_refused_and_the_connection_closed(line, sent, status):
+    line.send(sent)
+    got = await line.answer()
+    assert (got.status, got.headers["connection"]) == (status, "close")
+
+
+async def test_a_refusal_does_not_wait_for_the_body(owner, line):
+    owner.refusal = Answer(401, b"no")
+    line.send(post(b"x" * 2000)[:-500])
+    assert (await line.answer()).status == 401
+
+
+async def test_a_request_that_does_not_end_is_given_up(line, monkeypatch):
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.05)
+    line.send(GET[:-2])
+    assert (await line.answer()).status == 408
+
+
+async def test_a_body_that_does_not_end_is_given_up(line, monkeypatch):
+    monkeypatch.setattr(connection, "BODY_SECONDS", 0.05)
+    line.send(post(b"hello")[:-1])
+    assert (await line.answer()).status == 408
+
+
+async def test_who_says_nothing_is_not_kept(line, monkeypatch):
+    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.05)
+    line.send(GET)
+    await line.answer()
+    assert await line.is_closed()
+
+
+async def test_who_is_refused_is_not_kept(line, monkeypatch):
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.05)
+    line.send(b"hello\r\n\r\n")
+    assert (await line.answer()).status == 400
+    assert await line.is_closed()
+
+
+async def test_there_is_no_room(owner, monkeypatch):
+    owner.has_room = False
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(partial(Connection, owner), "127.0.0.1", 0)
+    line = Line(*await asyncio.open_connection(*server.sockets[0].getsockname()))
+    assert (await line.answer()).status == 503
+    await line.close()
+    server.close()
+
+
+async def test_who_takes_nothing_is_cut_off(owner, line):
+    line.reader._transport.pause_reading()
+    line.send(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+    async with asyncio.timeout(LIMIT):
+        await owner.gone.wait()
+
+
+async def test_who_takes_it_gets_all(line):
+    line.send(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert len((await line.answer()).body) == 5_000_000
+
+
+async def test_an_answer_that_is_not_finished_is_no_answer(owner, line):
+    """Who reads it sees that it was cut off, and takes it for no whole one."""
+    line.send(b"GET /broken HTTP/1.1\r\nhost: x\r\n\r\n")
+    async with asyncio.timeout(LIMIT):
+        await owner.gone.wait()
+
+
+async def test_a_target_may_be_a_whole_address(owner, line):
+    line.send(b"GET http://x/y?z HTTP/1.1\r\nhost: x\r\n\r\n")
+    await line.answer()
+    assert owner.heads[0].path == "/y"

@@ -1,0 +1,324 @@
+"""One connection: requests in, answered one after the other.
+
+Node's parser reads (llhttp, by httptools). Here is what a server decides: how much it reads and how
+long it waits, when it writes, and that a client who goes is noticed at once. Who takes nothing of
+its answer is cut off after a while, as at the WebSocket door.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+import httptools
+
+from waifu_llm.doors.frames import BEHIND
+from waifu_llm.doors.http.messages import TEXT, Answer, Clock, Head, Headers
+from waifu_llm.doors.http.plan import Plan
+from waifu_llm.doors.http.reply import Reply
+from waifu_llm.doors.lobby import SEND_BUFFER
+
+HEAD_SECONDS = 5.0
+BODY_SECONDS = 30.0
+IDLE_SECONDS = 60.0
+LINGER_SECONDS = 2.0
+LARGEST_HEAD = 64 * 1024
+MOST_HEADERS = 128
+MOST_AHEAD = 64 * 1024
+_LOOKS = 4
+
+
+class Owner(Protocol):
+    """Who listens."""
+
+    clock: Clock
+    stalled_seconds: float
+
+    def arrive(self, connection: Connection) -> bool:
+        """Whether there is room."""
+
+    def leave(self, connection: Connection) -> None: ...
+    def plan(self, head: Head) -> Plan: ...
+    def too_large(self, plan: Plan) -> Answer: ...
+
+    async def answer(self, plan: Plan, body: bytes, reply: Reply) -> None:
+        """Raises nothing."""
+
+
+class Connection(asyncio.Protocol):
+    """Of one client."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._reads_head = False
+        self._head_size = 0
+        self._plan: Plan | None = None
+        """Of the request whose body is being read."""
+        self._body = bytearray()
+        self._read: deque[tuple[Plan, bytes]] = deque()
+        self._ahead = bytearray()
+        """What came before the last request was answered."""
+        self._answering: asyncio.Task[None] | None = None
+        self._answered: Plan | None = None
+        self._over = False
+        """Nothing that comes from here on is looked at."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._written = 0
+        self.is_behind = False
+        self.on_writable: Callable[[], None] | None = None
+
+    # Coming and going
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=BEHIND)
+        # What lies in the kernel's buffer can neither be merged nor taken back.
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        address = transport.get_extra_info("peername")
+        self._peer = address[0] if address else ""
+        if self._owner.arrive(self):
+            self._wait(HEAD_SECONDS)
+        else:
+            self._refuse(503, "Too many connections. Close one, or raise `max_connections`.")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._over = True
+        self._owner.leave(self)
+        self._stop_waiting()
+        if self._watch:
+            self._watch.cancel()
+        if self._answering:
+            self._answering.cancel()
+        self._parser = None
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._answering and not self._plan and not self._reads_head
+
+    def finish(self) -> None:
+        """What is being answered is the last."""
+        self._over = True
+        if self._answered:
+            self._answered.head.keeps_alive = False
+        else:
+            self._leave()
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    def _wait(self, seconds: float) -> None:
+        self._stop_waiting()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._waited)
+
+    def _stop_waiting(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def _waited(self) -> None:
+        if self._over or self.is_idle:
+            self.transport.close()
+        else:
+            self._refuse(408, "The request did not come to its end in time.")
+
+    # Reading
+
+    def data_received(self, data: bytes) -> None:
+        if self._over:
+            return
+        if self._answering:
+            self._put_off(data)
+        else:
+            self._parse(data)
+
+    def _put_off(self, data: bytes) -> None:
+        """Reading goes on while we answer, for that is how we hear of who goes; not without end."""
+        self._ahead += data
+        if len(self._ahead) > MOST_AHEAD:
+            self.transport.pause_reading()
+
+    def _parse(self, data: bytes) -> None:
+        if not self._plan:
+            self._head_size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._over = True  # it is answered as if it had not asked for that
+        except httptools.HttpParserError:
+            self._refuse(400, "This is no HTTP request.")
+            return
+        if self._reads_head and self._head_size > LARGEST_HEAD:
+            self._refuse(431, "The head of this request is too large.")
+        elif self._plan and not self._over:
+            self._wait(BODY_SECONDS)
+        self._next()
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._headers: Headers = {}
+        self._count = 0
+        self._reads_head = True
+        self._wait(HEAD_SECONDS)
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count += 1
+        if self._count <= MOST_HEADERS:
+            values = self._headers.setdefault(name.decode("latin-1").lower(), [])
+            values.append(value.decode("latin-1").strip())
+
+    def on_headers_complete(self) -> None:
+        self._reads_head = False
+        self._head_size = 0
+        if self._over:
+            return
+        if self._count > MOST_HEADERS:
+            self._refuse(431, f"More than {MOST_HEADERS} headers.")
+            return
+        self._plan = self._owner.plan(self._head())
+        self._body = bytearray()
+        if (self._plan.head.header("expect") or "").lower() == "100-continue":
+            self._say_whether_to_go_on(self._plan)
+
+    def _head(self) -> Head:
+        parser = self._parser
+        modern = parser.get_http_version() == "1.1"
+        return Head(
+            method=parser.get_method().decode("latin-1"),
+            target=self._url.decode("latin-1"),
+            headers=self._headers,
+            peer=self._peer,
+            keeps_alive=modern and parser.should_keep_alive() and not parser.should_upgrade(),
+            takes_chunks=modern,
+        )
+
+    def _say_whether_to_go_on(self, plan: Plan) -> None:
+        """The client asks before it sends its body."""
+        if plan.refusal:
+            self._refuse_the_rest(plan, plan.refusal)
+        elif self._is_next:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, part: bytes) -> None:
+        plan = self._plan
+        if self._over or not plan:
+            return
+        self._body += part
+        if len(self._body) > plan.limit:
+            self._refuse_the_rest(plan, plan.refusal or self._owner.too_large(plan))
+
+    def on_message_complete(self) -> None:
+        if self._plan and not self._over:
+            self._read.append((self._plan, bytes(self._body)))
+        self._plan = None
+        self._body = bytearray()
+
+    # Answering
+
+    @property
+    def _is_next(self) -> bool:
+        return not self._answering and not self._read
+
+    def _next(self) -> None:
+        if self._read and not self._answering:
+            self._stop_waiting()
+            self._answered, body = self._read.popleft()
+            self._answering = asyncio.create_task(self._answer(self._answered, body))
+
+    async def _answer(self, plan: Plan, body: bytes) -> None:
+        reply = Reply(self, plan.head, self._owner.clock)
+        try:
+            await self._owner.answer(plan, body, reply)
+        finally:
+            self._answering = self._answered = None
+            self.on_writable = None
+            if not reply.is_whole:
+                self.abort()
+        if self._over or reply.is_last:
+            self._leave()
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        self._next()
+        if self._answering:
+            return
+        self._wait(IDLE_SECONDS if self.is_idle else BODY_SECONDS)
+        if self._ahead:
+            ahead, self._ahead = bytes(self._ahead), bytearray()
+            self.transport.resume_reading()
+            self._parse(ahead)
+
+    def _refuse(self, status: int, why: str) -> None:
+        """What is no request, or none in time."""
+        nobody = Head("GET", "/", {}, self._peer, keeps_alive=False)
+        answer = Answer(status, f"{why}\n".encode(), TEXT)
+        if self._is_next:
+            Reply(self, nobody, self._owner.clock).give(answer)
+        self._close_when_heard()
+
+    def _refuse_the_rest(self, plan: Plan, answer: Answer) -> None:
+        """Before all of it has come, if it is its turn."""
+        plan.head.keeps_alive = False
+        if self._is_next:
+            Reply(self, plan.head, self._owner.clock).give(answer)
+        self._plan = None
+        self._body = bytearray()
+        self._close_when_heard()
+
+    def _close_when_heard(self) -> None:
+        """Who still sends would lose our last words, were the connection closed at once."""
+        self._over = True
+        if not self._answering:
+            self._wait(LINGER_SECONDS)
+
+    def _leave(self) -> None:
+        """Once all is sent, or will never be."""
+        self.transport.close()
+        self._stop_waiting()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._owner.stalled_seconds, self.abort)
+
+    # Writing
+
+    def write(self, data: bytes) -> None:
+        if not self.transport.is_closing():  # else nobody is there to read it
+            self._written += len(data)
+            self.transport.write(data)
+
+    def pause_writing(self) -> None:
+        self.is_behind = True
+        self._look(self._taken, _LOOKS)
+
+    def resume_writing(self) -> None:
+        self.is_behind = False
+        if self._watch:
+            self._watch.cancel()
+        if self.on_writable:
+            self.on_writable()
+
+    @property
+    def _taken(self) -> int:
+        """A figure that grows while the client reads."""
+        return self._written - self.transport.get_write_buffer_size()
+
+    def _look(self, taken: int, patience: int) -> None:
+        """Slowly is well, as long as it is something."""
+        now = self._taken
+        patience = _LOOKS if now > taken else patience - 1
+        if patience < 0:
+            self.abort()
+            return
+        seconds = self._owner.stalled_seconds / _LOOKS
+        loop = asyncio.get_running_loop()
+        self._watch = loop.call_later(seconds, self._look, now, patience)

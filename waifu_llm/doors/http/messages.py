@@ -1,0 +1,90 @@
+"""What passes through this door: requests as they were read, answers as they are written."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from msgspec import Struct, field
+
+Headers = dict[str, list[str]]
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+
+
+class Head(Struct):
+    """What stands before a request's body. Names of headers are in lower case."""
+
+    method: str
+    target: str
+    headers: Headers
+    peer: str
+    keeps_alive: bool = True
+    takes_chunks: bool = True
+    """Not so with HTTP/1.0: there, the end of a stream is the end of the connection."""
+
+    @property
+    def path(self) -> str:
+        target = self.target
+        if not target.startswith("/") and "://" in target:  # as it is said to a proxy
+            target = urlsplit(target).path or "/"
+        return unquote(target.partition("?")[0])
+
+    @property
+    def query(self) -> dict[str, str]:
+        return dict(parse_qsl(self.target.partition("?")[2], keep_blank_values=True))
+
+    def header(self, name: str) -> str | None:
+        values = self.headers.get(name)
+        return values[0] if values else None
+
+    @property
+    def media_type(self) -> str:
+        return (self.header("content-type") or "").partition(";")[0].strip().lower()
+
+
+class Answer(Struct):
+    """A whole one."""
+
+    status: int = 200
+    body: bytes = b""
+    media_type: str = JSON
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+_LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n" for each in HTTPStatus}
+_ALWAYS = "x-content-type-options: nosniff\r\ncache-control: no-store\r\n"
+
+
+class Clock:
+    """The header `date`, made once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._line = ""
+
+    def line(self) -> str:
+        now = int(time.time())
+        if now != self._second:
+            self._second, self._line = now, f"date: {formatdate(now, usegmt=True)}\r\n"
+        return self._line
+
+
+def head_of(
+    status: int, media_type: str, length: int | None, headers: dict[str, str], clock: Clock
+) -> bytes:
+    """All that stands before an answer's body. One whose length is not known comes in chunks."""
+    lines = [_LINES.get(status) or f"HTTP/1.1 {status} -\r\n", clock.line(), _ALWAYS]
+    if media_type:
+        lines.append(f"content-type: {media_type}\r\n")
+    if length is not None:
+        lines.append(f"content-length: {length}\r\n")
+    lines += [f"{name}: {_one_line(value)}\r\n" for name, value in headers.items()]
+    return "".join([*lines, "\r\n"]).encode("latin-1", "replace")
+
+
+def _one_line(value: str) -> str:
+    """Whatever a value is made of, it adds no header."""
+    return "".join(sign for sign in value if sign >= " " and sign != "\x7f")
