@@ -52,7 +52,7 @@ LAYERS = [
     ["engine", "answers", "conformance"],
     ["jobs"],
     ["chats"],
-    ["core", "workers"],
+    ["core", "workers", "helpers"],
     ["doors.trust", "doors.token", "doors.frames", "doors.errands"],
     ["doors.lobby", "doors.replies"],
     ["doors.backlog", "doors.instruction_messages", "doors.job_messages"],
@@ -75,6 +75,7 @@ OPTIONAL = {
     "rabbitmq": {"aio_pika", "aiormq", "pamqp"},
     "doors.rabbitmq": {"aio_pika"},
     "workers": {"redis"},
+    "helpers": {"h11"},
     "rabbitmq_client": {"aio_pika"},
 }
 """What a room, or a file, may import where an extra is installed."""
@@ -181,6 +182,7 @@ FOREIGN = {
     "sqlalchemy",
     "redis",
     "aio_pika",
+    "h11",
     "starlette",
     "httpx",
     "openai",

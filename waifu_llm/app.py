@@ -23,6 +23,7 @@ from waifu_llm.paths import Paths
 if TYPE_CHECKING:
     from waifu_llm.chats.opening import Chats
     from waifu_llm.doors.rabbitmq import RabbitDoor
+    from waifu_llm.helpers.opening import Helpers
     from waifu_llm.rabbitmq.address import Address
     from waifu_llm.workers.fleet import Fleet
 
@@ -45,6 +46,7 @@ class Module:
         self._chats: Chats | None = None
         self._rabbitmq: RabbitDoor | None = None
         self._fleet: Fleet | None = None
+        self._helpers: Helpers | None = None
         self._door = WebSocketDoor(
             self._engine, self._jobs, config, token, self.stop, self._status_of_doors
         )
@@ -73,6 +75,7 @@ class Module:
         broker = self._broker()
         await self._open_fleet()
         await self._open_store()
+        self._open_helpers()
         port = await self._door.open()
         await self._jobs.open(self._chats.job_store if self._chats else None)
         await self._door.let_in()
@@ -87,9 +90,10 @@ class Module:
         first = [self._jobs.close(), *([self._rabbitmq.close()] if self._rabbitmq else ())]
         await closing.close(*first, within=FIRST_SECONDS)
         await self._engine.silence()
+        helpers = [self._helpers.close()] if self._helpers else []
         store = [self._chats.close()] if self._chats else []
         fleet = [self._fleet.close()] if self._fleet else []
-        await closing.close(self._door.close(), self._engine.close(), *store, *fleet)
+        await closing.close(self._door.close(), self._engine.close(), *helpers, *store, *fleet)
         await closing.over()
         self._core.processes.kill()
 
@@ -126,6 +130,19 @@ class Module:
             self._chats = await Chats.open(self._config, self._core.paths.home, self._engine)
             self._door.instructions = self._chats.instructions
 
+    def _open_helpers(self) -> None:
+        """
+        Raises:
+            ConfigError: When a table is wrong, or what they need is not installed.
+        """
+        if not self._config.helpers:
+            return
+        with needed("http", "A table `helpers` of the configuration"):
+            from waifu_llm.helpers.opening import Helpers
+
+        self._helpers = Helpers(self._config, self._core.paths, self._engine, self._core.redactor)
+        self._helpers.open()
+
     def _broker(self) -> Address | None:
         """
         Raises:
@@ -149,7 +166,7 @@ class Module:
         self._rabbitmq.open()
 
     def _status_of_doors(self) -> Mapping[str, Any]:
-        doors = {"rabbitmq": self._rabbitmq, "workers": self._fleet}
+        doors = {"rabbitmq": self._rabbitmq, "workers": self._fleet, "helpers": self._helpers}
         return {name: door.status() for name, door in doors.items() if door}
 
 
