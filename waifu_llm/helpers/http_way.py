@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -29,11 +29,13 @@ class HttpWay:
         reach: Reach,
         capabilities: Mapping[str, Capability],
         token: str | None = None,
+        on_close: Callable[[], None] | None = None,
     ) -> None:
         self.capabilities = capabilities
         self._outgoing = outgoing
         self._url = url.at("/task") if url.target == "/" else url
         self._reach = reach
+        self._on_close = on_close
         self._headers = {"content-type": "application/json", "accept": "application/json"}
         if token:
             self._headers["authorization"] = f"Bearer {token}"
@@ -60,7 +62,9 @@ class HttpWay:
             if answer.status >= 500:
                 raise Failed(f"It answers {answer.status} when it is asked how it is.")
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        if self._on_close:
+            self._on_close()
 
 
 def _see_that_it_is_done(answer: Answer, said: bytes) -> None:

@@ -8,8 +8,11 @@ from msgspec import Meta, Struct
 
 from waifu_llm.helpers.addresses import MOST_URL
 
-HelperName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+_END = r"(?!\n)$"
+"""`$` alone would let a last line's end pass, and not every reader of patterns knows another."""
+
+HelperName = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9][A-Za-z0-9_.-]{{0,63}}{_END}")]
+Word = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9_-]{{1,64}}{_END}")]
 """The name of a capability, as every vendor takes that of a tool."""
 
 
@@ -31,7 +34,7 @@ class RegisterHelper(Struct, frozen=True):
     """Where its tasks are posted: `/task`, where no path is named."""
     lease_seconds: Annotated[float, Meta(ge=1, le=86_400)] | None = None
     """Unless it registers again within these, it is forgotten. Left out, it stays."""
-    token: Annotated[str, Meta(max_length=4096, pattern=r"^[!-~]*$")] | None = None
+    token: Annotated[str, Meta(max_length=4096, pattern=rf"^[!-~]*{_END}")] | None = None
     """What the module brings with each task, as `Authorization: Bearer …`."""
 
 

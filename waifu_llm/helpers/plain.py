@@ -37,6 +37,8 @@ _read = msgspec.json.Decoder(_Written).decode
 
 def read_call(line: str) -> tuple[str, str] | None:
     """The name and the arguments, if this line is a call."""
+    if not _SPACE.sub("", line[:200]).startswith(_START) or len(line) > MOST_CALL:
+        return None
     try:
         written = _read(line.strip())
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -60,7 +62,6 @@ class Ear:
         while self._kept and self.call is None:
             line, newline, rest = self._kept.partition("\n")
             if self._at_start and not newline and _may_be_call(line):
-                self._take(line)  # complete, though its line is not
                 break
             if self._at_start and newline and self._takes_line(line, newline):
                 self._kept = rest
@@ -71,6 +72,8 @@ class Ear:
 
     def end(self) -> str:
         """What is left to be spoken, now that the model is done."""
+        if self._at_start and self.call is None:
+            self.call = read_call(self._kept)
         rest = "" if self.call else self._fence + self._kept
         self._fence = self._kept = ""
         return rest
@@ -79,10 +82,7 @@ class Ear:
         if not self._fence and line.strip().startswith(_FENCE) and len(line) <= _MOST_FENCE:
             self._fence = line + newline
             return True
-        return self._take(line)
-
-    def _take(self, line: str) -> bool:
-        self.call = read_call(line) if line.rstrip().endswith("}") else None
+        self.call = read_call(line)
         return self.call is not None
 
 

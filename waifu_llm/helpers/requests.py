@@ -12,6 +12,7 @@ All of them need the token. What goes wrong is a WaifuError; `faults.http_status
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -90,8 +91,6 @@ class Requests:
             seconds=self._limits.seconds,
         )
         self._registry.put(helper)
-        if told.token:
-            self._redactor.learn([told.token])
         return _registered(helper, "is registered")
 
     def _way(self, told: RegisterHelper, near: bool) -> Way:
@@ -103,7 +102,10 @@ class Requests:
             see_that_all_are_allowed([url.address] if url.address else [], reach, url)
         except NotReached as error:
             raise Forbidden(error.message) from None
-        return HttpWay(self._outgoing, url, reach, capabilities, told.token)
+        secrets = [told.token] if told.token else []
+        self._redactor.learn(secrets)
+        forget = partial(self._redactor.forget, secrets)
+        return HttpWay(self._outgoing, url, reach, capabilities, told.token, forget)
 
     async def heartbeat(self, name: str) -> Registered:
         return _registered(self._registry.renew(name), "is known, and its lease begins anew")
