@@ -25,6 +25,7 @@ from waifu_llm.redaction import Redactor
 from waifu_llm.stored import Stored
 
 LIMIT = 10.0
+ENVIRON = {"SECRET": "hush-hush"}
 Turn = str | list[ToolCall] | WaifuError | tuple[str, list[ToolCall]]
 """What the model says in one round, or asks for, or both."""
 Say = Callable[[Request], Turn]
@@ -141,7 +142,9 @@ class Stage:
     """The engine, its only model, and the room of helpers. `plain` is a provider without tools,
     that does one thing at a time."""
 
-    def __init__(self, home: Path, **settings: Any) -> None:
+    def __init__(
+        self, home: Path, *, environ: Mapping[str, str] = ENVIRON, **settings: Any
+    ) -> None:
         self.model = Model()
         found = discover(bundled_providers(), home / "none")
         plain = msgspec.structs.replace(
@@ -154,7 +157,7 @@ class Stage:
         config = Config(**{**values, **settings})
         stored = Stored(config, paths, lambda: found.specs)
         self.engine = Engine(config, lambda: found, self._open, self.redactor, stored)
-        self.helpers = Helpers(config, paths, self.engine, self.redactor, {"SECRET": "hush-hush"})
+        self.helpers = Helpers(config, paths, self.engine, self.redactor, environ)
         self.helpers.open()
         self.requests = self.helpers.requests
 
