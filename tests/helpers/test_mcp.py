@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -236,10 +236,11 @@ async def remote(
     home: Path, *, events: bool = False, **table: Any
 ) -> AsyncIterator[tuple[Stage, Remote, Server]]:
     server = Remote(events=events)
-    async with serving(server) as listening:
-        async with staged(home, {"mcp": f"{listening.url}/mcp", **table}) as stage:
-            await ready(stage)
-            yield stage, server, listening
+    async with serving(server) as listening, AsyncExitStack() as stack:
+        table["mcp"] = f"{listening.url}/mcp"
+        stage = await stack.enter_async_context(staged(home, table))
+        await ready(stage)
+        yield stage, server, listening
 
 
 @pytest.mark.parametrize("events", [False, True], ids=["json", "events"])
@@ -330,9 +331,10 @@ async def test_what_is_configured_stays(tmp_path: Path) -> None:
 
 
 async def test_what_is_configured_may_be_at_home(tmp_path: Path) -> None:
-    async with serving(answer({"result": 1})) as server:
-        async with staged(tmp_path, {"url": server.url, "capabilities": ["work"]}) as stage:
-            assert await ask(stage, "work") == {"result": 1}
+    async with serving(answer({"result": 1})) as server, AsyncExitStack() as stack:
+        table = {"url": server.url, "capabilities": ["work"]}
+        stage = await stack.enter_async_context(staged(tmp_path, table))
+        assert await ask(stage, "work") == {"result": 1}
 
 
 async def test_nothing_from_the_network_is_run(stage: Stage, tmp_path: Path) -> None:

@@ -58,6 +58,9 @@ def _show(status: dict[str, Any]) -> None:
     if fleet := status.get("workers"):
         there = f"{_counted(len(fleet['workers']), 'worker')} over {fleet['redis']}"
         click.echo(f"{there}: {fleet['running']} generating, {fleet['waiting']} waiting")
+    if helpers := status.get("helpers"):
+        well = sum(each["state"] == "well" for each in helpers)
+        click.echo(f"{_counted(len(helpers), 'helper')}, {well} of them well")
 
 
 def _counted(count: int, what: str) -> str:

@@ -14,7 +14,7 @@ from waifu_llm.helpers.way import Capability
 
 _SHOWN = 500
 _REFUSALS = (400, 413, 422)
-_AWAY = 503
+_AWAY, _KNOWS_NO_GET = 503, 501
 
 
 class HttpWay:
@@ -56,10 +56,10 @@ class HttpWay:
             raise Failed("It answers with something that is not JSON.") from None
 
     async def check(self) -> None:
-        """Whatever it answers, it is there; unless it says itself that it is not well. Its token is
-        not for this path."""
+        """Whatever it answers, it is there; unless it says itself that it is not well. Not to know
+        how it is asked that is no illness. Its token is not for this path."""
         async with self._outgoing.ask("GET", self._url.at("/healthz"), self._reach) as answer:
-            if answer.status >= 500:
+            if answer.status >= 500 and answer.status != _KNOWS_NO_GET:
                 raise Failed(f"It answers {answer.status} when it is asked how it is.")
 
     async def close(self) -> None:

@@ -9,8 +9,8 @@ import msgspec
 from waifu_llm.helpers.faults import Failed, Refused
 from waifu_llm.version import __version__
 
-PROTOCOL = "2025-06-18"
-KNOWN = ("2024-11-05", "2025-03-26", PROTOCOL, "2025-11-25")
+PROTOCOL = "2025-11-25"
+KNOWN = ("2024-11-05", "2025-03-26", "2025-06-18", PROTOCOL)
 INTRODUCTION = {
     "protocolVersion": PROTOCOL,
     "capabilities": {},

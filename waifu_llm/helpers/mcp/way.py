@@ -108,7 +108,7 @@ class McpWay:
         if self._closed:
             raise NotReached("It is closed.")
         try:
-            self._restarts.refuse(self._name)
+            self._restarts.refuse(f"helper-{self._name}")  # as its log is called
         except ProviderCrashed as error:
             raise NotReached(error.message) from None
         await asyncio.sleep(self._restarts.pause())
