@@ -372,3 +372,26 @@ async def test_no_server_outlives_a_module_that_is_killed(tmp_path: Path) -> Non
         await process.wait()
         while system.process_alive(pid):
             await asyncio.sleep(0.01)
+
+
+async def test_one_that_dies_and_dies_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    code = f"open({str(starts)!r}, 'a').write('x')"
+    async with staged(tmp_path, {"mcp": [sys.executable, "-c", code]}) as stage:
+        helper = await ready(stage)
+        way: Any = helper.way
+        way._restarts.pause = lambda: 0.0
+        for _ in range(6):
+            await helper.check()
+        assert "is not started again" in (helper.trouble or "")
+    assert starts.read_text() == "xxxxx"
+
+
+async def test_an_address_that_is_away_is_asked_as_often_as_one_likes(tmp_path: Path) -> None:
+    async with serving(Remote(events=False)) as listening:
+        port = listening.port
+    async with staged(tmp_path, {"mcp": f"http://127.0.0.1:{port}/"}) as stage:
+        helper = await ready(stage)
+        for _ in range(7):
+            await helper.check()
+        assert "cannot be reached" in (helper.trouble or "")

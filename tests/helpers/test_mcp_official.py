@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from lent import LIMIT
+from support import LIMIT
 from test_mcp import ask, staged
 
 SERVER = Path(__file__).parent / "mcp_official.py"

@@ -113,7 +113,7 @@ class Configured:
             url.shown,
             lambda: OverHttp(self._outgoing, url, NEARBY, token),
             table.tools,
-            lists_anew=True,
+            far=True,
         )
 
     def _by_command(self, name: str, command: list[str], table: Table) -> Way:

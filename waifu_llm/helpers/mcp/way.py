@@ -36,15 +36,16 @@ class McpWay:
         transport: Callable[[], Transport],
         only: Collection[str] = (),
         *,
-        lists_anew: bool = False,
+        far: bool = False,
     ) -> None:
         self.shown = shown
         self.capabilities: dict[str, Capability] = {}
         self._name = name
         self._transport = transport
         self._only = frozenset(only)
-        self._lists_anew = lists_anew
-        """Whether it is looked at whether the tools have changed, since nobody says so."""
+        self._far = far
+        """Whether it is at an address: it is not started by us, and does not say when its tools
+        change."""
         self._tools: dict[str, str] = {}
         self._session: Session | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -67,7 +68,7 @@ class McpWay:
         """One that says nothing, time after time, is given up: the next is begun anew."""
         session = await self._at_hand()
         try:
-            if self._lists_anew:
+            if self._far:
                 session.changed = True
             else:
                 await session.ping()
@@ -107,11 +108,8 @@ class McpWay:
     async def _open(self) -> None:
         if self._closed:
             raise NotReached("It is closed.")
-        try:
-            self._restarts.refuse(f"helper-{self._name}")  # as its log is called
-        except ProviderCrashed as error:
-            raise NotReached(error.message) from None
-        await asyncio.sleep(self._restarts.pause())
+        if not self._far:
+            await self._pause()
         session = Session(self._transport())
         try:
             async with asyncio.timeout(START_SECONDS):
@@ -123,6 +121,14 @@ class McpWay:
                 raise NotReached(f"It is not ready within {START_SECONDS:g} s.") from None
             raise
         self._session = session
+
+    async def _pause(self) -> None:
+        """One that dies and dies is started later and later, and then not for a while."""
+        try:
+            self._restarts.refuse(f"helper-{self._name}")  # as its log is called
+        except ProviderCrashed as error:
+            raise NotReached(error.message) from None
+        await asyncio.sleep(self._restarts.pause())
 
     def _give_up(self) -> None:
         """It is gone, or as good as. It is ended aside."""
