@@ -56,4 +56,4 @@ def _fit(request: Request, spec: ProviderSpec) -> Request:
         params.character_name,
         has_field="names" in spec.capabilities,
     )
-    return msgspec.structs.replace(request, messages=messages)
+    return msgspec.structs.replace(request, messages=messages, helpers=False)  # all lent by now
