@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 from collections.abc import Mapping
 
 import pytest
@@ -11,6 +12,7 @@ from serving import LIMIT, Heard, answer, raw, serving
 
 from waifu_llm.helpers.addresses import Reach, read_url
 from waifu_llm.helpers.faults import Failed, NotReached
+from waifu_llm.helpers.lookups import MOST, Lookups
 from waifu_llm.helpers.outgoing import MOST_ANSWER, Outgoing
 
 HERE = Reach(loopback=True)
@@ -170,3 +172,27 @@ async def test_a_certificate_is_asked_for_the_name(certificate: tuple[str, str])
         with pytest.raises(NotReached, match="certificate is not good"):
             await ask(outgoing, f"https://other.example:{server.port}/")
     assert asked == ["helper.example", "other.example"]
+
+
+async def test_names_are_looked_up_and_those_that_hang_are_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lookups, shut = Lookups(), threading.Event()
+    assert "127.0.0.1" in await lookups("localhost", 80)
+    with pytest.raises(OSError, match=r"\w"):
+        await lookups("no such name", 80)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: shut.wait(LIMIT) and [])
+    hanging = [asyncio.create_task(lookups("slow.example", 80)) for _ in range(MOST)]
+    await asyncio.sleep(0)
+    for each in hanging:
+        each.cancel()  # nobody waits, and the threads are there all the same
+    with pytest.raises(NotReached, match="Too many names"):
+        await lookups("one.example", 80)
+    shut.set()
+    async with asyncio.timeout(LIMIT):
+        while True:
+            try:
+                assert await lookups("one.example", 80) == []
+                break
+            except NotReached:
+                await asyncio.sleep(0.01)

@@ -312,6 +312,16 @@ async def test_the_latest_is_asked(stage: Stage, two: tuple[Any, Any]) -> None:
     assert await stage.requests.task(Task("work")) == "new"
 
 
+async def test_one_of_the_configuration_comes_before_others(tmp_path: Path) -> None:
+    """Nobody who registers takes from the operator's own what they can do."""
+    async with serving(answer("own")) as own, serving(answer("new")) as new:
+        table = {"url": own.url, "capabilities": ["work"]}
+        stage = Stage(tmp_path, helpers={"own": table})
+        await stage.register("new", "work", url=new.url)
+        assert await stage.requests.task(Task("work")) == "own"
+        await stage.close()
+
+
 async def test_one_that_is_not_well_is_asked_last(stage: Stage, two: tuple[Any, Any]) -> None:
     await until_looked_at(stage, "new")
     helpers = {each.name: each for each in stage.helpers.registry.all()}

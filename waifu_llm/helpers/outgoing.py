@@ -9,7 +9,6 @@ call: one that was kept would have been judged at another time.
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ import h11
 
 from waifu_llm.helpers.addresses import Reach, Url, see_that_all_are_allowed
 from waifu_llm.helpers.faults import Failed, NotReached
+from waifu_llm.helpers.lookups import Lookups
 from waifu_llm.version import __version__
 
 CONNECT_SECONDS = 5.0
@@ -27,11 +27,6 @@ _MOST_HEAD = 32 * 1024
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a name."""
-
-
-async def resolve(host: str, port: int) -> list[str]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(each[4][0]) for each in found))
 
 
 class Answer:
@@ -66,8 +61,8 @@ class Answer:
 class Outgoing:
     """Asks one thing over one connection."""
 
-    def __init__(self, resolve: Resolve = resolve, tls: ssl.SSLContext | None = None) -> None:
-        self._resolve = resolve
+    def __init__(self, resolve: Resolve | None = None, tls: ssl.SSLContext | None = None) -> None:
+        self._resolve = resolve or Lookups()
         self._tls = tls
 
     @asynccontextmanager

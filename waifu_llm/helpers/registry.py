@@ -23,7 +23,8 @@ log = logging.getLogger("waifu_llm.helpers")
 
 
 class Registry:
-    """All helpers. The one that came last is asked first, unless it is not well."""
+    """All helpers. Those of the configuration are asked before others, and of those the one that
+    came last; who is not well, after all that are."""
 
     def __init__(self, most: int, check_seconds: float) -> None:
         self._most = most
@@ -127,7 +128,11 @@ class Registry:
     def _in_turn(self) -> list[Helper]:
         """Who is asked before whom."""
         latest_first = reversed(self.all())
-        return sorted(latest_first, key=lambda each: (not each.can_be_asked, each.is_well is False))
+
+        def unlikely(each: Helper) -> tuple[bool, bool, bool]:
+            return not each.can_be_asked, each.is_well is False, not each.configured
+
+        return sorted(latest_first, key=unlikely)
 
     def _known(self) -> str:
         names = sorted({name for each in self.all() for name in each.capabilities})
