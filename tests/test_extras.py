@@ -38,6 +38,11 @@ def test_what_is_missing_is_named_with_its_extra(library, arguments, extra, tmp_
     assert f"waifu-llm[{extra}]" in ended.stderr
 
 
+def test_helpers_of_the_configuration_need_their_extra(tmp_path) -> None:
+    (tmp_path / "waifu-llm.toml").write_text('[helpers.box]\nmcp = "box"\n', "utf-8")
+    test_what_is_missing_is_named_with_its_extra("h11", ["serve", "--port", "0"], "http", tmp_path)
+
+
 def test_a_module_of_our_own_that_is_missing_is_a_fault() -> None:
     with pytest.raises(ModuleNotFoundError), needed("chats", "It"):
         import waifu_llm.no_such_file  # noqa: F401

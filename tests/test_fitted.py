@@ -50,3 +50,8 @@ async def test_another_vendor_s_signature_does_not_reach_it():
     message = Message("assistant", tool_calls=calls)
     (seen,) = (await fitted(request(messages=[message]), spec())).messages
     assert [each.signature for each in seen.tool_calls or []] == [None, "x"]
+
+
+async def test_what_is_no_business_of_a_provider_stays():
+    sent = Request([Message("user", "Hi")], Params(model_id="m"), True, urgency="low")
+    assert (await fitted(sent, spec())).urgency == "low"

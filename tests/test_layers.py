@@ -53,7 +53,7 @@ LAYERS = [
     ["engine", "answers", "conformance"],
     ["jobs"],
     ["chats"],
-    ["core", "workers"],
+    ["core", "workers", "helpers"],
     ["doors.trust", "doors.token", "doors.tls", "doors.frames", "doors.errands"],
     ["doors.lobby", "doors.replies"],
     ["doors.backlog", "doors.instruction_messages", "doors.job_messages"],
@@ -77,6 +77,7 @@ OPTIONAL = {
     "doors.http": {"httptools"},
     "doors.rabbitmq": {"aio_pika"},
     "workers": {"redis"},
+    "helpers": {"h11"},
     "rabbitmq_client": {"aio_pika"},
 }
 """What a room, or a file, may import where an extra is installed."""
@@ -184,6 +185,8 @@ FOREIGN = {
     "redis",
     "aio_pika",
     "httptools",
+    "h11",
+    "starlette",
     "httpx",
     "openai",
 }

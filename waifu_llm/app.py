@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from waifu_llm.doors.http.routes import Route
     from waifu_llm.doors.http.server import HttpDoor
     from waifu_llm.doors.rabbitmq import RabbitDoor
+    from waifu_llm.helpers.opening import Helpers
     from waifu_llm.rabbitmq.address import Address
     from waifu_llm.workers.fleet import Fleet
 
@@ -49,6 +50,7 @@ class Module:
         self._rabbitmq: RabbitDoor | None = None
         self._fleet: Fleet | None = None
         self._http: HttpDoor | None = None
+        self._helpers: Helpers | None = None
         self._door = WebSocketDoor(
             self._engine, self._jobs, config, token, self.stop, self._status_of_doors
         )
@@ -78,6 +80,7 @@ class Module:
         broker = self._broker()
         await self._open_fleet()
         await self._open_store()
+        self._open_helpers()
         urls = [_url(self._config, "ws", await self._door.open())]
         if self._config.http_port >= 0:
             urls.append(_url(self._config, "http", await self._open_http()))
@@ -98,10 +101,11 @@ class Module:
         if self._http:
             self._http.take_no_more()
         await self._engine.silence()
+        helpers = [self._helpers.close()] if self._helpers else []
         store = [self._chats.close()] if self._chats else []
         fleet = [self._fleet.close()] if self._fleet else []
         doors = [self._door.close(), *([self._http.close()] if self._http else ())]
-        await closing.close(*doors, self._engine.close(), *store, *fleet)
+        await closing.close(*doors, self._engine.close(), *helpers, *store, *fleet)
         await closing.over()
         self._core.processes.kill()
 
@@ -168,6 +172,19 @@ class Module:
             self._chats = await Chats.open(self._config, self._core.paths.home, self._engine)
             self._door.instructions = self._chats.instructions
 
+    def _open_helpers(self) -> None:
+        """
+        Raises:
+            ConfigError: When a table is wrong, or what they need is not installed.
+        """
+        if not self._config.helpers:
+            return
+        with needed("http", "A table `helpers` of the configuration"):
+            from waifu_llm.helpers.opening import Helpers
+
+        self._helpers = Helpers(self._config, self._core.paths, self._engine, self._core.redactor)
+        self._helpers.open()
+
     def _broker(self) -> Address | None:
         """
         Raises:
@@ -195,7 +212,7 @@ class Module:
         return {**self._engine.status(), **of_jobs, **self._status_of_doors()}
 
     def _status_of_doors(self) -> Mapping[str, Any]:
-        doors = {"rabbitmq": self._rabbitmq, "workers": self._fleet}
+        doors = {"rabbitmq": self._rabbitmq, "workers": self._fleet, "helpers": self._helpers}
         return {name: door.status() for name, door in doors.items() if door}
 
 

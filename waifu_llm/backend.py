@@ -31,6 +31,8 @@ class Request(Struct, frozen=True):
     """A text to be continued, in place of messages."""
     urgency: Urgency = "live"
     """How soon it is wanted, where several wait for the same."""
+    helpers: bool = False
+    """Whether the model may call the module's helpers; done before it comes to a backend."""
 
 
 class Result(Struct, frozen=True, omit_defaults=True):

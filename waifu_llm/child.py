@@ -16,12 +16,14 @@ from typing import cast
 from msgspec import Struct
 
 from waifu_llm import system
+from waifu_llm.environments.watched import leashed
 from waifu_llm.provider_log import LogFile, ProviderLog
 from waifu_llm.redaction import Redactor
 
 LAST_LINES_SECONDS = 0.05
 LATE_EXIT_SECONDS = 0.5
 _ALL_SIGNS = 3
+_NONE: Mapping[str, str] = {}
 
 log = logging.getLogger("waifu_llm.child")
 
@@ -74,14 +76,18 @@ class Child(asyncio.SubprocessProtocol):
 
     # Its life
 
-    async def spawn(self, command: list[str], cwd: Path) -> None:
+    async def spawn(
+        self, command: list[str], cwd: Path, *, ours: bool = True, more: Mapping[str, str] = _NONE
+    ) -> None:
+        """A host of `ours` watches by itself whether we are there; others are watched. `more` are
+        variables that it gets beside those that every process gets."""
+        whole = [*command, *self._tree.host_options()] if ours else leashed(self._tree, command)
         try:
             await self._loop.subprocess_exec(
                 lambda: self,
-                *command,
-                *self._tree.host_options(),
+                *whole,
                 cwd=cwd,
-                env=_environ_for_it(os.environ),
+                env={**environ_for_it(os.environ), **more},
                 **self._tree.spawn_options(),
             )
         except BaseException:
@@ -217,7 +223,7 @@ _PASSED_ON = (
 )  # fmt: skip
 
 
-def _environ_for_it(environ: Mapping[str, str]) -> dict[str, str]:
+def environ_for_it(environ: Mapping[str, str]) -> dict[str, str]:
     """Only what a process needs to run: a provider sees no key but its own, which `load` brings."""
     return {
         name: value

@@ -22,8 +22,8 @@ class ConfigError(WaifuError):
     """A setting that cannot be: says which, where it was set and what it should be."""
 
 
-TABLES = ("providers", "profiles")
-"""What holds one table for each of them; read anew while the module runs."""
+TABLES = ("providers", "profiles", "helpers")
+"""What holds one table for each of them; the first two are read anew while the module runs."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _MANY = 1_000_000
 _DAY_MS = 86_400_000
@@ -43,6 +43,8 @@ _QUEUE = (r"[!-~]{1,200}", "the name of a queue: at most 200 signs without space
 _REDIS = (r"rediss?://\S+", "redis://USER:PASSWORD@HOST:PORT/DB, or rediss://… for TLS")
 _OFFERED = (r"[a-z0-9][a-z0-9_.-]*(/\S+)?", "PROVIDER or PROVIDER/MODEL")
 _FLEET = (r"[A-Za-z0-9_.-]{1,64}", "letters, digits, `_`, `.` and `-`, at most 64")
+_ANSWERS = (r"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})?", "the name of a provider or a profile")
+_NETWORK = (r"[0-9A-Fa-f.:]+(/\d{1,3})?", "a network, such as 192.168.1.0/24")
 _NAME = (r"[A-Za-z0-9_.-]{0,64}", "letters, digits, `_`, `.` and `-`, at most 64")
 _ORIGIN = (
     rf"null|file://|(?!file:)[a-z][a-z0-9+.-]*://{_PLACE}",
@@ -195,10 +197,32 @@ class Config:
     worker_lease_seconds: float = setting(
         30.0, "How long a worker may be silent before others do its work.", ge=1, le=3600
     )
+    process_provider: str = setting(
+        "", "The provider or profile that answers `/process` and channels.", form=_ANSWERS
+    )
+    process_model: str = setting("", "Its model, where it is no profile that names one.")
+    max_helpers: int = setting(64, "Helpers that may be there at a time.", ge=1, le=_MANY)
+    helper_networks: tuple[str, ...] = setting(
+        (), "Networks that are not the open internet, and that helpers may be in.", form=_NETWORK
+    )
+    helper_seconds: float = setting(
+        30.0, "How long one call of a helper may take.", ge=0.1, le=3600
+    )
+    helper_calls_at_once: int = setting(4, "Calls of one helper at a time.", ge=1, le=_MANY)
+    helper_check_seconds: float = setting(
+        30.0, "How often helpers are looked at, whether they are well.", ge=0.1, le=_YEAR_SECONDS
+    )
+    helper_rounds: int = setting(
+        5, "Times that a model may have helpers called for one answer.", ge=1, le=100
+    )
+    helper_total_seconds: float = setting(
+        120.0, "How long all calls for one answer may take.", ge=0.1, le=3600
+    )
     parent_pid: int = setting(0, "Close when the process with this id ends.", ge=0, le=_LARGEST_PID)
     log_level: str = setting("warning", "debug, info, warning or error.", choices=LOG_LEVELS)
     providers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"help": ""})
     profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"help": ""})
+    helpers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"help": ""})
     sources: Mapping[str, str] = field(default_factory=dict, metadata={"help": ""})
 
     def source(self, name: str) -> str:

@@ -20,7 +20,7 @@ from waifu_llm.backend import Urgency
 from waifu_llm.config import Config
 from waifu_llm.generation import silence
 from waifu_llm.guest import Guest
-from waifu_llm.house import Elsewhere, House, Waits
+from waifu_llm.house import Elsewhere, House, Lending, Waits
 from waifu_llm.loads import LoadLimits, Loads, OpenBackend
 from waifu_llm.metrics import Metrics
 from waifu_llm.plugins import Catalogue
@@ -92,6 +92,14 @@ class Engine:
     def goes_elsewhere(self, elsewhere: Elsewhere) -> None:
         """From now on this one says what runs in a process of this machine, and what does not."""
         self._house.elsewhere = elsewhere
+
+    def lends(self, lending: Lending) -> None:
+        """From now on this one has models call helpers, where that is asked for."""
+        self._house.lending = lending
+
+    @property
+    def has_helpers(self) -> bool:
+        return self._house.lending is not None
 
     @property
     def closing(self) -> bool:

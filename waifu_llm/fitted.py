@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from waifu_llm import names, signatures
 from waifu_llm.backend import Request
 from waifu_llm.conversation import Penalties
@@ -54,4 +56,4 @@ def _fit(request: Request, spec: ProviderSpec) -> Request:
         params.character_name,
         has_field="names" in spec.capabilities,
     )
-    return Request(messages, params, request.stream, request.prompt)
+    return msgspec.structs.replace(request, messages=messages, helpers=False)  # all lent by now

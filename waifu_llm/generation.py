@@ -96,8 +96,17 @@ class Generation:
         """The provider gets it now: its clock begins."""
         self._cancel_wait = None
         self._limits = limits
-        self._started = self._last_token = monotonic()
+        self._last_token = monotonic()
+        self._started = self._started or self._last_token
         self._timer = self._loop.call_later(limits.first, self._check_clock)
+
+    def rests(self, cancel: Callable[[], object]) -> None:
+        """The provider has answered, and will be asked once more: its clock stands until then, and
+        `cancel` ends what is done meanwhile."""
+        self._cancel_wait = cancel
+        self._running = None
+        if self._timer:
+            self._timer.cancel()
 
     def runs(self, running: Running) -> None:
         self._running = running

@@ -6,11 +6,13 @@ Every door opens a Guest for each of its clients, calls these methods, and sends
 from __future__ import annotations
 
 from time import monotonic
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from waifu_llm import profiles
-from waifu_llm.backend import Request, Urgency
-from waifu_llm.errors import InvalidMessage, Unavailable, Unexpected, WaifuError
+from waifu_llm.backend import Request, Running, Sink, Urgency
+from waifu_llm.errors import InvalidMessage, Unavailable, Unexpected, Unsupported, WaifuError
 from waifu_llm.fitted import fitted
 from waifu_llm.generation import Generation, Listener, silence
 from waifu_llm.holdings import Holding, Holdings
@@ -48,7 +50,12 @@ class Guest:
         holding = self.holdings.find(asked.provider_name)
         provider = asked.provider_name or (holding.name if holding else "")
         sent = Request(
-            asked.messages or [], asked.params, bool(asked.stream), asked.prompt, self._urgency
+            asked.messages or [],
+            asked.params,
+            bool(asked.stream),
+            asked.prompt,
+            self._urgency,
+            bool(asked.helpers),
         )
         request = profiles.apply(self.holdings.profile_of(holding), sent)
         generation = Generation(asked.id, provider, request, listener, asked.session)
@@ -77,13 +84,34 @@ class Guest:
             raise
 
     async def _run(self, generation: Generation, loaded: Loaded) -> None:
-        request = await fitted(generation.request, loaded.spec)
+        ask = partial(self._ask, generation, loaded)
+        if not generation.request.helpers:
+            await ask(generation.request, generation)
+        elif self._house.lending:
+            await self._house.lending.answer(generation, loaded.spec, ask)
+        else:
+            raise Unsupported(
+                "This module has no helpers. They are there once it serves HTTP, or has a table "
+                "`helpers` in its configuration."
+            )
+
+    async def _ask(
+        self,
+        generation: Generation,
+        loaded: Loaded,
+        sent: Request,
+        sink: Sink,
+        on_running: Callable[[Running], None] | None = None,
+    ) -> None:
+        request = await fitted(sent, loaded.spec)
         async with loaded.place() as backend:
             if generation.ended:
                 return
             generation.starts(self._house.waits.limits(loaded.spec, request.params, request.stream))
-            running = backend.generate(request, generation)
+            running = backend.generate(request, sink)
             generation.runs(running)
+            if on_running:
+                on_running(running)
             await running.over
         if generation.silenced_at is not None:
             obeyed = monotonic() - generation.silenced_at

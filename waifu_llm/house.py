@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct
 
+from waifu_llm.backend import Request, Running, Sink
 from waifu_llm.conversation import Params
 from waifu_llm.generation import Generation, Limits
 from waifu_llm.loads import Loads, Place
@@ -52,6 +53,18 @@ class Elsewhere(Protocol):
         """How many it takes wherever they run."""
 
 
+Ask = Callable[[Request, Sink, Callable[[Running], None]], Awaitable[None]]
+"""Puts one request to the model, at a place of its own, and is over when the model is. Whoever asks
+is told what runs, and may interrupt that alone."""
+
+
+class Lending(Protocol):
+    """Knows the helpers that a model may call."""
+
+    async def answer(self, generation: Generation, spec: ProviderSpec, ask: Ask) -> None:
+        """Have the model answer, with their help, until the generation has its end."""
+
+
 class House(Struct):
     """What all guests share."""
 
@@ -63,6 +76,7 @@ class House(Struct):
     generations: dict[Generation, None]
     metrics: Metrics
     elsewhere: Elsewhere | None = None
+    lending: Lending | None = None
     closing: bool = False
 
     def register(self, generation: Generation) -> None:

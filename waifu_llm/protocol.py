@@ -100,6 +100,7 @@ class Generate(NamesProvider, tag="generate", kw_only=True):
     params: Params
     stream: bool | None = None
     session: Text | None = None
+    helpers: bool | None = None
 
     def __post_init__(self) -> None:
         if self.unique_request_id is None:
@@ -108,6 +109,8 @@ class Generate(NamesProvider, tag="generate", kw_only=True):
             raise ValueError("Missing `messages`: the conversation to be answered")
         if self.messages is not None and self.prompt is not None:
             raise ValueError("There are `messages` and a `prompt`: send one of them")
+        if self.helpers and self.prompt is not None:
+            raise ValueError("`helpers` go with `messages`, not with a `prompt`")
 
     @property
     def id(self) -> str:

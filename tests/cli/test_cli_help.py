@@ -41,7 +41,7 @@ def test_every_setting_is_a_flag_of_serve(waifu_llm: Run) -> None:
 def test_the_help_of_serve_says_which_flags_take_several(waifu_llm: Run) -> None:
     shown = " ".join(waifu_llm("serve", "--help").stdout.split())
     several = [each for each in config.settings() if isinstance(each.default, tuple)]
-    assert shown.count("[several: with commas, or the flag again]") == len(several) == 6
+    assert shown.count("[several: with commas, or the flag again]") == len(several) == 7
     assert "<home>/token when left out" in shown
 
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "serve": "Run the module.",
     "worker": "Generate on this machine for modules elsewhere.",
     "workers": "Show the workers that are there, and what they offer.",
+    "helpers": "Show the helpers of a running module, and how they are.",
     "queue": "Show what waits for workers, and see to what was parked.",
     "chat": "Talk to a model through a running module.",
     "status": "Show what a running module is doing.",

@@ -59,6 +59,9 @@ def _show(status: dict[str, Any]) -> None:
         there = f"{_counted(len(fleet['workers']), 'worker')} over {fleet['redis']}"
         parked = f", {fleet['parked']} parked" if fleet["parked"] else ""
         click.echo(f"{there}: {fleet['running']} generating, {fleet['waiting']} waiting{parked}")
+    if helpers := status.get("helpers"):
+        well = sum(each["state"] == "well" for each in helpers)
+        click.echo(f"{_counted(len(helpers), 'helper')}, {well} of them well")
 
 
 def _counted(count: int, what: str) -> str:

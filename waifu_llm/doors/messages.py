@@ -157,9 +157,13 @@ class Conversation:
             protocol=protocol.PROTOCOL_VERSION,
             version=__version__,
             boot_id=self._engine.boot_id,
-            features=[*FEATURES, *self._instructions.features],
+            features=[*FEATURES, *self._instructions.features, *self._lent_features],
             limits=limits,
         )
+
+    @property
+    def _lent_features(self) -> list[str]:
+        return ["helpers"] if self._engine.has_helpers else []
 
     def _get_providers(self, asked: protocol.GetProviders) -> None:
         self._replies.done(asked, providers=self._engine.providers())

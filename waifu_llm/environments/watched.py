@@ -50,7 +50,7 @@ async def _run(
     follow: Callable[[], None],
 ) -> str:
     process = await asyncio.create_subprocess_exec(
-        *_leashed(tree, command),
+        *leashed(tree, command),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=output,
         stderr=output,
@@ -69,8 +69,9 @@ async def _run(
     return f"exit status {status}" if status else ""
 
 
-def _leashed(tree: system.Tree, command: list[str]) -> list[str]:
-    """It ends when we do, however we do: a compiler would go on for minutes."""
+def leashed(tree: system.Tree, command: list[str]) -> list[str]:
+    """A command that knows nothing of us, and ends when we do, however we do: a compiler would go
+    on for minutes."""
     if options := tree.host_options():
         shadow = [sys.executable, "-I", "-S", str(HOST / "host_shadow.py")]
         return [*shadow, *options, *command]

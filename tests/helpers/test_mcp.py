@@ -1,0 +1,397 @@
+"""MCP servers as helpers: real processes over their pipes, and real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lent import LIMIT, Stage, call
+from serving import Heard, Server, answer, serving
+
+from waifu_llm import system
+from waifu_llm.config import ConfigError
+from waifu_llm.errors import WaifuError
+from waifu_llm.helpers.faults import Failed, NotReached, Refused, Slow, UnknownHelper
+from waifu_llm.helpers.helper import Helper
+from waifu_llm.helpers.messages import Task
+
+SERVER = Path(__file__).parent / "mcp_server.py"
+ALL = ["add", "change", "die", "environment", "fail", "hang", "picture", "read_file", "structured"]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(SERVER), *arguments]
+
+
+@asynccontextmanager
+async def staged(home: Path, table: dict[str, Any], **settings: Any) -> AsyncIterator[Stage]:
+    stage = Stage(home, helpers={"box": table}, **settings)
+    try:
+        yield stage
+    finally:
+        await stage.close()
+
+
+async def ready(stage: Stage) -> Helper:
+    """Looked at, and well or not."""
+    (helper,) = stage.helpers.registry.all()
+    async with asyncio.timeout(LIMIT):
+        while helper.is_well is None:
+            await asyncio.sleep(0.01)
+    return helper
+
+
+def ask(stage: Stage, name: str, **data: Any) -> Awaitable[Any]:
+    return stage.requests.task(Task(name, data))
+
+
+# Over pipes
+
+
+async def test_one_line_makes_a_server_a_helper(tmp_path: Path) -> None:
+    async with staged(tmp_path, {"mcp": command()}) as stage:
+        helper = await ready(stage)
+        assert sorted(helper.capabilities) == [f"box_{name}" for name in ALL]
+        assert await ask(stage, "box_add", a=3, b=4) == "7"
+        assert await ask(stage, "box_structured") == {"sum": 7}
+        assert await ask(stage, "box_read_file") == "read.file is done"
+        assert "no text was left out" in await ask(stage, "box_picture")
+        shown = helper.shown()
+    assert (shown.kind, shown.state, shown.configured) == ("mcp", "well", True)
+
+
+async def test_a_command_may_be_one_line(tmp_path: Path) -> None:
+    async with staged(tmp_path, {"mcp": f"'{sys.executable}' '{SERVER}' well"}) as stage:
+        assert (await ready(stage)).is_well
+
+
+async def test_a_model_calls_its_tools(tmp_path: Path) -> None:
+    async with staged(tmp_path, {"mcp": command()}) as stage:
+        await ready(stage)
+        final = await stage.answer([call("box_add", '{"a": 3, "b": 4}')], "Seven.")
+        assert final.response == "Seven."
+        assert stage.told[-1].content == '{"result":"7"}'
+        tools = {t["function"]["name"]: t["function"] for t in stage.model.requests[0].params.tools}
+    assert tools["box_add"]["description"] == "Does add."
+    assert tools["box_add"]["parameters"]["required"] == ["a", "b"]
+
+
+async def test_only_the_tools_that_are_named_are_lent(tmp_path: Path) -> None:
+    async with staged(tmp_path, {"mcp": command(), "tools": ["add"]}) as stage:
+        assert [*(await ready(stage)).capabilities] == ["box_add"]
+        with pytest.raises(UnknownHelper):
+            await ask(stage, "box_die")
+
+
+async def test_it_sees_no_variable_but_those_that_its_table_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTHER_SECRET", "never")
+    async with staged(tmp_path, {"mcp": command(), "env": ["SECRET"]}) as stage:
+        await ready(stage)
+        seen = json.loads(await ask(stage, "box_environment"))
+        assert stage.redactor.clean("it is hush-hush") == "it is ***"
+    assert seen["SECRET"] == "hush-hush"
+    assert "OTHER_SECRET" not in seen
+
+
+async def test_what_fails_in_a_tool_is_said(tmp_path: Path) -> None:
+    async with staged(tmp_path, {"mcp": command()}) as stage:
+        helper = await ready(stage)
+        with pytest.raises(Failed, match="There is no such file"):
+            await ask(stage, "box_fail")
+        assert helper.is_well
+
+
+async def test_one_that_dies_says_why_and_is_started_again(tmp_path: Path) -> None:
+    async with staged(tmp_path, {"mcp": command()}) as stage:
+        await ready(stage)
+        with pytest.raises(Failed, match=r"exit status 3[\s\S]*I cannot go on"):
+            await ask(stage, "box_die")
+        assert await ask(stage, "box_add", a=1, b=1) == "2"
+    assert "I cannot go on" in (tmp_path / "logs" / "helper-box.log").read_text()
+
+
+async def test_one_that_hangs_is_told_that_nobody_waits(tmp_path: Path) -> None:
+    heard = tmp_path / "heard"
+    environ = {"SECRET": "hush-hush", "HEARD": str(heard)}
+    table = {"mcp": command(), "env": ["HEARD"], "seconds": 0.2}
+    stage = Stage(tmp_path, helpers={"box": table}, environ=environ)
+    await ready(stage)
+    with pytest.raises(Slow):
+        await ask(stage, "box_hang")
+    assert await ask(stage, "box_add", a=1, b=1) == "2"
+    await stage.close()
+    said = [json.loads(line) for line in heard.read_text().splitlines()]
+    (hung,) = [each["id"] for each in said if each.get("params", {}).get("name") == "hang"]
+    off = [each for each in said if each["method"] == "notifications/cancelled"]
+    assert [each["params"] for each in off] == [{"requestId": hung}]
+    assert [each["method"] for each in said][:2] == ["initialize", "notifications/initialized"]
+
+
+async def test_new_tools_are_noticed(tmp_path: Path) -> None:
+    async with staged(tmp_path, {"mcp": command()}) as stage:
+        helper = await ready(stage)
+        await ask(stage, "box_change")
+        await helper.check()
+        assert await ask(stage, "box_grown") == "grown is done"
+
+
+@pytest.mark.parametrize("mode", ["noisy", "asks"])
+async def test_what_else_it_says_costs_nothing(tmp_path: Path, mode: str) -> None:
+    async with staged(tmp_path, {"mcp": command(mode)}) as stage:
+        await ready(stage)
+        assert await ask(stage, "box_add", a=1, b=1) == "2"
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (command("dead"), "There is no key"),
+        (command("old"), "1999-01-01"),
+        (command("endless"), "a line of more than"),
+        (["no-such-program-anywhere"], "no program `no-such-program-anywhere`"),
+    ],
+    ids=["dead", "old", "endless", "absent"],
+)
+async def test_one_that_cannot_be_used_is_not_well(
+    tmp_path: Path, told: list[str], words: str
+) -> None:
+    async with staged(tmp_path, {"mcp": told}) as stage:
+        helper = await ready(stage)
+        assert helper.is_well is False
+        assert words in (helper.trouble or "")
+        assert stage.helpers.registry.capabilities() == {}
+
+
+async def test_it_ends_with_the_module(tmp_path: Path) -> None:
+    async with staged(tmp_path, {"mcp": command()}) as stage:
+        await ready(stage)
+        way: Any = stage.helpers.registry.all()[0].way
+        pid = way._session._transport.pid
+        assert system.process_alive(pid)
+    assert not system.process_alive(pid)
+
+
+# Over HTTP
+
+
+class Remote:
+    """A server at an address, with a session that it can forget."""
+
+    def __init__(self, *, events: bool) -> None:
+        self.events = events
+        self.session = 0
+        self.tools = ["add"]
+        self.deleted: list[str] = []
+
+    async def __call__(self, heard: Heard, writer: asyncio.StreamWriter) -> None:
+        if heard.line.startswith("DELETE"):
+            self.deleted.append(heard.headers["mcp-session-id"])
+            await answer({})(heard, writer)
+            return
+        asked = heard.json
+        if asked["method"] == "initialize":
+            self.session += 1
+        elif heard.headers.get("mcp-session-id") != f"s{self.session}":
+            await answer({}, "404 Not Found")(heard, writer)
+            return
+        if "id" not in asked:
+            await answer(b"", "202 Accepted")(heard, writer)
+            return
+        whole = {"jsonrpc": "2.0", "id": asked["id"], **self._answer(asked)}
+        await self._send(whole, asked)(heard, writer)
+
+    def _send(self, whole: dict[str, Any], asked: dict[str, Any]) -> Callable[..., Any]:
+        session = {"mcp_session_id": f"s{self.session}"} if asked["method"] == "initialize" else {}
+        if not self.events:
+            return answer(whole, content_type="application/json; charset=utf-8", **session)
+        note = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": "x"}}
+        told = "".join(
+            f"event: message\r\ndata: {json.dumps(each)}\r\n\r\n" for each in (note, whole)
+        )
+        return answer(f": hello\n\n{told}".encode(), content_type="text/event-stream", **session)
+
+    def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
+        params = asked["params"]
+        if asked["method"] == "initialize":
+            return {"result": {"protocolVersion": "2025-03-26", "capabilities": {}}}
+        if asked["method"] == "tools/list":
+            return {"result": {"tools": [{"name": name} for name in self.tools]}}
+        if params["name"] == "add":
+            total = params["arguments"]["a"] + params["arguments"]["b"]
+            return {"result": {"content": [{"type": "text", "text": str(total)}]}}
+        return {"error": {"code": -32602, "message": "Unknown tool"}}
+
+
+@asynccontextmanager
+async def remote(
+    home: Path, *, events: bool = False, **table: Any
+) -> AsyncIterator[tuple[Stage, Remote, Server]]:
+    server = Remote(events=events)
+    async with serving(server) as listening, AsyncExitStack() as stack:
+        table["mcp"] = f"{listening.url}/mcp"
+        stage = await stack.enter_async_context(staged(home, table))
+        await ready(stage)
+        yield stage, server, listening
+
+
+@pytest.mark.parametrize("events", [False, True], ids=["json", "events"])
+async def test_a_server_at_an_address_is_a_helper(tmp_path: Path, events: bool) -> None:
+    async with remote(tmp_path, events=events, token_env="SECRET") as (stage, server, listening):
+        assert await ask(stage, "box_add", a=3, b=4) == "7"
+        shown = stage.helpers.registry.all()[0].shown()
+    first, *others = listening.heard
+    assert first.line == "POST /mcp HTTP/1.1"
+    assert {each.headers["authorization"] for each in listening.heard} == {"bearer hush-hush"}
+    assert "application/json, text/event-stream" in first.headers["accept"]
+    assert "mcp-session-id" not in first.headers
+    assert {each.headers["mcp-session-id"] for each in others} == {"s1"}
+    assert {each.headers["mcp-protocol-version"] for each in others} == {"2025-03-26"}
+    assert server.deleted == ["s1"]
+    assert (shown.url, shown.state) == (listening.url, "well")
+
+
+async def test_a_session_that_was_forgotten_is_begun_anew(tmp_path: Path) -> None:
+    async with remote(tmp_path) as (stage, server, _):
+        server.session += 7
+        assert await ask(stage, "box_add", a=3, b=4) == "7"
+    assert server.session == 9
+
+
+async def test_its_tools_are_listed_anew(tmp_path: Path) -> None:
+    async with remote(tmp_path) as (stage, server, _):
+        server.tools = ["grown"]
+        (helper,) = stage.helpers.registry.all()
+        await helper.check()
+        assert [*helper.capabilities] == ["box_grown"]
+        with pytest.raises(Refused, match="Unknown tool"):
+            await ask(stage, "box_grown")
+
+
+@pytest.mark.parametrize(
+    ("handle", "words"),
+    [
+        (answer({}, "401 Unauthorized"), "`token_env`"),
+        (answer({}, "302 Found", location="http://127.0.0.1/"), "answers 302"),
+        (answer(b"<html>", content_type="text/html"), "which is not MCP"),
+        (answer(b"[]", content_type="application/json"), "no message of MCP"),
+        (answer(b"data: x\n\n", content_type="text/event-stream"), "no message of MCP"),
+        (answer(b"", content_type="text/event-stream"), "without an answer"),
+        (answer(b"x" * 2_000_000, content_type="text/event-stream"), "more than"),
+    ],
+)
+async def test_an_address_that_is_no_server_is_not_well(
+    tmp_path: Path, handle: Any, words: str
+) -> None:
+    async with serving(handle) as listening, staged(tmp_path, {"mcp": listening.url}) as stage:
+        helper = await ready(stage)
+        assert words in (helper.trouble or "")
+
+
+# Its table
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({}, "either a `url` or `mcp`"),
+        ({"url": "http://box/", "mcp": "x"}, "either a `url` or `mcp`"),
+        ({"url": "http://box/"}, "no `capabilities`"),
+        ({"url": "box", "capabilities": ["a"]}, "HOST:PORT"),
+        ({"url": "http://127.1/", "capabilities": ["a"]}, "127.1"),
+        ({"mcp": "http://a@b/"}, "HOST:PORT"),
+        ({"mcp": "'unclosed"}, "No closing quotation"),
+        ({"mcp": "x", "env": ["NOT_THERE"]}, "`NOT_THERE`"),
+        ({"mcp": "http://box/", "token_env": "NOT_THERE"}, "`NOT_THERE`"),
+        ({"mcp": "x", "comand": "y"}, "comand"),
+        ({"mcp": 7}, "Expected"),
+    ],
+)
+def test_a_table_that_cannot_be_is_said(tmp_path: Path, table: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Stage(tmp_path, helpers={"box": table})
+    assert "In the helper `box`" in caught.value.message
+    assert words in caught.value.message
+
+
+async def test_what_is_configured_stays(tmp_path: Path) -> None:
+    table = {"url": "http://127.0.0.1:9/", "capabilities": ["work"]}
+    async with staged(tmp_path, table) as stage:
+        for attempt in (stage.register("box", "work"), stage.requests.remove("box")):
+            with pytest.raises(WaifuError, match="configuration"):
+                await attempt
+
+
+async def test_what_is_configured_may_be_at_home(tmp_path: Path) -> None:
+    async with serving(answer({"result": 1})) as server, AsyncExitStack() as stack:
+        table = {"url": server.url, "capabilities": ["work"]}
+        stage = await stack.enter_async_context(staged(tmp_path, table))
+        assert await ask(stage, "work") == {"result": 1}
+
+
+async def test_nothing_from_the_network_is_run(stage: Stage, tmp_path: Path) -> None:
+    """A registration has no field for a command, and what it brings in others is no command."""
+    mark = tmp_path / "ran"
+    touch = f"{sys.executable} -c \"open({str(mark)!r}, 'w')\""
+    await stage.register("evil", "work", mcp=touch, command=touch, url=None)
+    with pytest.raises(NotReached):
+        await ask(stage, "work")
+    assert not mark.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills the module as POSIX has it")
+async def test_no_server_outlives_a_module_that_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]);"
+        "from lent import Stage; from test_mcp import command, ready\n"
+        "async def main():\n"
+        "    stage = Stage(Path(sys.argv[2]), helpers={'box': {'mcp': command()}})\n"
+        "    way = (await ready(stage)) and stage.helpers.registry.all()[0].way\n"
+        "    print(way._session._transport.pid, flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "asyncio.run(main())"
+    )
+    here = Path(__file__).parent
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code, str(here), str(tmp_path)),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(here.parents[1])},
+    )
+    async with asyncio.timeout(LIMIT):
+        assert process.stdout
+        pid = int(await process.stdout.readline())
+        process.kill()
+        await process.wait()
+        while system.process_alive(pid):
+            await asyncio.sleep(0.01)
+
+
+async def test_one_that_dies_and_dies_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    code = f"open({str(starts)!r}, 'a').write('x')"
+    async with staged(tmp_path, {"mcp": [sys.executable, "-c", code]}) as stage:
+        helper = await ready(stage)
+        way: Any = helper.way
+        way._restarts.pause = lambda: 0.0
+        for _ in range(6):
+            await helper.check()
+        assert "is not started again" in (helper.trouble or "")
+    assert starts.read_text() == "xxxxx"
+
+
+async def test_an_address_that_is_away_is_asked_as_often_as_one_likes(tmp_path: Path) -> None:
+    async with serving(Remote(events=False)) as listening:
+        port = listening.port
+    async with staged(tmp_path, {"mcp": f"http://127.0.0.1:{port}/"}) as stage:
+        helper = await ready(stage)
+        for _ in range(7):
+            await helper.check()
+        assert "cannot be reached" in (helper.trouble or "")

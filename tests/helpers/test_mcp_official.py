@@ -1,0 +1,50 @@
+"""A server made with MCP's own package, where that is installed: the group `mcp` has it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from support import LIMIT
+from test_mcp import ask, staged
+
+SERVER = Path(__file__).parent / "mcp_official.py"
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("mcp") is None, reason="the group `mcp` is not installed"
+)
+
+
+async def test_it_is_a_helper_over_its_pipes(tmp_path: Path) -> None:
+    async with staged(tmp_path, {"mcp": [sys.executable, str(SERVER)]}) as stage:
+        (helper,) = stage.helpers.registry.all()
+        async with asyncio.timeout(LIMIT):
+            while not helper.is_well:
+                await helper.check()
+        assert await ask(stage, "box_add", a=3, b=4) == {"result": 7}
+    assert helper.capabilities["box_add"].description == "Add two numbers."
+
+
+@pytest.mark.parametrize("how", ["json", "events"])
+async def test_it_is_a_helper_at_an_address(tmp_path: Path, how: str) -> None:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = str(found.getsockname()[1])
+    quiet = asyncio.subprocess.DEVNULL
+    server = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(SERVER), port, how), stderr=quiet, stdout=quiet
+    )
+    try:
+        async with staged(tmp_path, {"mcp": f"http://127.0.0.1:{port}/mcp"}) as stage:
+            (helper,) = stage.helpers.registry.all()
+            async with asyncio.timeout(LIMIT):
+                while not helper.is_well:
+                    await helper.check()
+                    await asyncio.sleep(0.1)
+            assert await ask(stage, "box_add", a=3, b=4) == {"result": 7}
+    finally:
+        server.terminate()
+        await server.wait()

@@ -1,0 +1,198 @@
+"""The one client of outgoing calls: over real sockets, and with names that lie."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Mapping
+
+import pytest
+from serving import LIMIT, Heard, answer, raw, serving
+
+from waifu_llm.helpers.addresses import Reach, read_url
+from waifu_llm.helpers.faults import Failed, NotReached
+from waifu_llm.helpers.lookups import MOST, Lookups
+from waifu_llm.helpers.outgoing import MOST_ANSWER, Outgoing
+
+HERE = Reach(loopback=True)
+
+
+class Names:
+    """A resolver that says something else each time."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self._answers = list(answers)
+        self.asked = 0
+
+    async def __call__(self, host: str, port: int) -> list[str]:
+        self.asked += 1
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+
+async def ask(
+    outgoing: Outgoing,
+    url: str,
+    reach: Reach = HERE,
+    body: bytes = b"",
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, bytes]:
+    async with asyncio.timeout(LIMIT):
+        asking = outgoing.ask("POST", read_url(url), reach, body, headers)
+        async with asking as got:
+            return got.status, await got.read()
+
+
+async def test_a_name_is_asked_under_its_own_name() -> None:
+    async with serving(answer({"ok": 1})) as server:
+        outgoing = Outgoing(Names(["127.0.0.1"]))
+        url = f"http://helper.example:{server.port}/task?a=b"
+        assert await ask(outgoing, url, body=b"{}") == (200, b'{"ok": 1}')
+    assert server.heard[0].line == "POST /task?a=b HTTP/1.1"
+    assert server.heard[0].headers["host"] == f"helper.example:{server.port}"
+
+
+@pytest.mark.parametrize(
+    "addresses", [["127.0.0.1"], ["8.8.8.8", "127.0.0.1"], ["::ffff:127.0.0.1"], ["0.0.0.0"]]
+)
+async def test_a_name_that_leads_inside_is_not_connected_to(addresses: list[str]) -> None:
+    async with serving(answer({})) as server:
+        outgoing = Outgoing(Names(addresses))
+        with pytest.raises(NotReached, match="not on the open internet"):
+            await ask(outgoing, f"http://helper.example:{server.port}/", Reach())
+    assert server.heard == []
+
+
+async def test_a_name_that_changes_its_mind_is_asked_once() -> None:
+    """What was judged is what is connected to: there is no second look that could differ."""
+    names = Names(["127.0.0.1"], ["127.0.0.2"])
+    async with serving(answer({})) as server:
+        await ask(Outgoing(names), f"http://flip.example:{server.port}/")
+    assert names.asked == 1
+    async with serving(answer({})) as server:
+        names = Names(["203.0.113.1"], ["127.0.0.1"])
+        with pytest.raises(NotReached):
+            await ask(Outgoing(names), f"http://flip.example:{server.port}/")
+    assert (names.asked, server.heard) == (1, [])
+
+
+async def test_where_one_address_is_dead_the_next_is_asked() -> None:
+    async with serving(answer({})) as server:
+        outgoing = Outgoing(Names(["127.0.0.3", "127.0.0.1"]))
+        assert (await ask(outgoing, f"http://two.example:{server.port}/"))[0] == 200
+
+
+async def test_a_name_that_nobody_knows_is_said() -> None:
+    with pytest.raises(NotReached, match=r"nobody knows `lost\.example`"):
+        await ask(Outgoing(Names([])), "http://lost.example/")
+
+
+async def test_it_goes_nowhere_else() -> None:
+    async with serving(answer({})) as inside:
+        there = f"{inside.url}/secret"
+        async with serving(answer({}, "302 Found", location=there)) as server:
+            assert (await ask(Outgoing(), f"{server.url}/"))[0] == 302
+    assert inside.heard == []
+
+
+async def test_no_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(answer({})) as proxy, serving(answer({})) as server:
+        for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        await ask(Outgoing(), f"{server.url}/")
+    assert (len(proxy.heard), len(server.heard)) == (0, 1)
+
+
+async def test_ten_megabytes_are_not_read_to_their_end() -> None:
+    sent = 0
+    over = asyncio.Event()
+
+    async def pour(heard: Heard, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 10485760\r\n\r\n")
+        try:
+            for _ in range(160):
+                writer.write(b"x" * 65_536)
+                await writer.drain()
+                sent += 65_536
+        finally:
+            over.set()
+
+    async with serving(pour) as server:
+        with pytest.raises(Failed, match=f"more than {MOST_ANSWER}"):
+            await ask(Outgoing(), f"{server.url}/")
+        async with asyncio.timeout(LIMIT):
+            await over.wait()
+    assert sent < 10_485_760
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhel",
+        b"HTTP/1.1 200",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n12",
+        b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 20_000 + b"\r\n",
+    ],
+    ids=["nothing", "half", "half a chunk", "half a head", "ssh", "two lengths", "endless head"],
+)
+async def test_an_answer_that_breaks_off_is_none(data: bytes) -> None:
+    async with serving(raw(data)) as server:
+        with pytest.raises(Failed):
+            await ask(Outgoing(), f"{server.url}/")
+
+
+async def test_an_answer_that_is_compressed_is_none() -> None:
+    async with serving(answer(b"x", content_encoding="gzip")) as server:
+        with pytest.raises(Failed, match="compressed"):
+            await ask(Outgoing(), f"{server.url}/")
+    assert server.heard[0].headers["accept-encoding"] == "identity"
+
+
+async def test_who_is_not_there_was_not_reached() -> None:
+    async with serving(answer({})) as server:
+        pass
+    with pytest.raises(NotReached, match="cannot be reached"):
+        await ask(Outgoing(), f"{server.url}/")
+
+
+async def test_a_certificate_is_asked_for_the_name(certificate: tuple[str, str]) -> None:
+    """The address is what was judged; the name is what the certificate has to bear."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    asked: list[str | None] = []
+    context.sni_callback = lambda _, name, __: asked.append(name)
+    trusting = ssl.create_default_context(cafile=certificate[0])
+    async with serving(answer({}), ssl=context) as server:
+        outgoing = Outgoing(Names(["127.0.0.1"]), trusting)
+        assert (await ask(outgoing, f"https://helper.example:{server.port}/"))[0] == 200
+        with pytest.raises(NotReached, match="certificate is not good"):
+            await ask(outgoing, f"https://other.example:{server.port}/")
+    assert asked == ["helper.example", "other.example"]
+
+
+async def test_names_are_looked_up_and_those_that_hang_are_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lookups, shut = Lookups(), threading.Event()
+    assert "127.0.0.1" in await lookups("localhost", 80)
+    with pytest.raises(OSError, match=r"\w"):
+        await lookups("no such name", 80)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: shut.wait(LIMIT) and [])
+    hanging = [asyncio.create_task(lookups("slow.example", 80)) for _ in range(MOST)]
+    await asyncio.sleep(0)
+    for each in hanging:
+        each.cancel()  # nobody waits, and the threads are there all the same
+    with pytest.raises(NotReached, match="Too many names"):
+        await lookups("one.example", 80)
+    shut.set()
+    async with asyncio.timeout(LIMIT):
+        while True:
+            try:
+                assert await lookups("one.example", 80) == []
+                break
+            except NotReached:
+                await asyncio.sleep(0.01)

@@ -1,0 +1,107 @@
+"""An MCP server at an address: each message is posted, and answered in JSON or as events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, suppress
+
+from waifu_llm.errors import WaifuError
+from waifu_llm.helpers.addresses import Reach, Url
+from waifu_llm.helpers.faults import Failed, NotReached
+from waifu_llm.helpers.mcp import messages
+from waifu_llm.helpers.mcp.messages import Message
+from waifu_llm.helpers.outgoing import Answer, Outgoing
+
+_GOODBYE_SECONDS = 1.0
+_JSON, _EVENTS = "application/json", "text/event-stream"
+
+
+class OverHttp:
+    """The transport ("streamable HTTP"). What a server says of itself outside of answers is not
+    waited for: its tools are listed anew now and then."""
+
+    def __init__(self, outgoing: Outgoing, url: Url, reach: Reach, token: str | None) -> None:
+        self._outgoing = outgoing
+        self._url = url
+        self._reach = reach
+        self._headers = {"content-type": _JSON, "accept": f"{_JSON}, {_EVENTS}"}
+        if token:
+            self._headers["authorization"] = f"Bearer {token}"
+        self._hear: Callable[[Message], Message | None] = lambda _: None
+        self.alive = True
+
+    async def open(self, hear: Callable[[Message], Message | None]) -> None:
+        self._hear = hear
+
+    def agreed(self, protocol: str) -> None:
+        self._headers["mcp-protocol-version"] = protocol
+
+    async def ask(self, asked: Message) -> Message:
+        async with self._posted(asked) as answer:
+            self._see_that_it_is_one(answer)
+            async for said in _messages_of(answer):
+                if "method" not in said and said.get("id") == asked["id"]:
+                    return said
+                if "method" in said and (reply := self._hear(said)):
+                    await self.tell(reply)
+        raise Failed("It ends without an answer.")
+
+    async def tell(self, said: Message) -> None:
+        async with self._posted(said) as answer:
+            self._see_that_it_is_one(answer)
+
+    async def close(self) -> None:
+        """Where there is a session, it is told that it is over; nobody waits for long."""
+        self.alive = False
+        if "mcp-session-id" not in self._headers:
+            return
+        with suppress(WaifuError, TimeoutError):
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                async with self._outgoing.ask(
+                    "DELETE", self._url, self._reach, headers=self._headers
+                ):
+                    pass
+
+    def _posted(self, said: Message) -> AbstractAsyncContextManager[Answer]:
+        body = messages.encode(said)
+        return self._outgoing.ask("POST", self._url, self._reach, body, self._headers)
+
+    def _see_that_it_is_one(self, answer: Answer) -> None:
+        """
+        Raises:
+            NotReached: When the session is over: with another it can be asked again.
+            Failed: When it is none for any other reason.
+        """
+        if 200 <= answer.status < 300:
+            if session := answer.headers.get("mcp-session-id"):
+                self._headers["mcp-session-id"] = session
+            return
+        if answer.status == 404 and "mcp-session-id" in self._headers:
+            self.alive = False
+            raise NotReached("It has forgotten the session.")
+        hint = " Is its `token_env` right?" if answer.status in (401, 403) else ""
+        raise Failed(f"It answers {answer.status}.{hint}")
+
+
+async def _messages_of(answer: Answer) -> AsyncIterator[Message]:
+    if answer.media_type == _EVENTS:
+        async for event in _events(answer):
+            yield messages.decode(event)
+    elif answer.media_type == _JSON:
+        yield messages.decode(await answer.read())
+    else:
+        raise Failed(f"It answers with {answer.media_type or 'no type'}, which is not MCP.")
+
+
+async def _events(answer: Answer) -> AsyncIterator[bytes]:
+    """The data of each event of a stream."""
+    rest, data = b"", list[bytes]()
+    async for piece in answer.pieces():
+        *lines, rest = (rest + piece).replace(b"\r\n", b"\n").split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                data.append(line[5:].removeprefix(b" "))
+            elif not line and data:
+                yield b"\n".join(data)
+                data.clear()

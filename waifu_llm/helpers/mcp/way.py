@@ -1,0 +1,163 @@
+"""The way to an MCP server: opened when it is wanted, opened again when it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from waifu_llm.errors import ProviderCrashed
+from waifu_llm.helpers.faults import Failed, NotReached
+from waifu_llm.helpers.mcp.messages import Message
+from waifu_llm.helpers.mcp.session import Session, Transport
+from waifu_llm.helpers.way import Capability
+from waifu_llm.restarts import Restarts
+from waifu_llm.tasks import Tasks
+
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
+_LONGEST = 64
+_MOST_SILENCES = 3
+START_SECONDS = 120.0
+"""Until a server is ready, which may have to be fetched first."""
+_MOST_DESCRIPTION = 4096
+
+
+class McpWay:
+    """Its capabilities are the server's tools, each under the helper's name: `files_read_file`."""
+
+    kind = "mcp"
+
+    def __init__(
+        self,
+        name: str,
+        shown: str | None,
+        transport: Callable[[], Transport],
+        only: Collection[str] = (),
+        *,
+        far: bool = False,
+    ) -> None:
+        self.shown = shown
+        self.capabilities: dict[str, Capability] = {}
+        self._name = name
+        self._transport = transport
+        self._only = frozenset(only)
+        self._far = far
+        """Whether it is at an address: it is not started by us, and does not say when its tools
+        change."""
+        self._tools: dict[str, str] = {}
+        self._session: Session | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._restarts = Restarts()
+        self._silences = 0
+        self._tasks = Tasks()
+        self._closed = False
+
+    async def call(self, capability: str, data: Mapping[str, Any]) -> Any:
+        session = await self._at_hand()
+        try:
+            return await session.call(self._tools[capability], data)
+        except NotReached:  # it has forgotten us: once more, by another session
+            session = await self._at_hand()
+            return await session.call(self._tools[capability], data)
+        except KeyError:
+            raise Failed(f"It has no `{capability}` any more.") from None
+
+    async def check(self) -> None:
+        """One that says nothing, time after time, is given up: the next is begun anew."""
+        session = await self._at_hand()
+        try:
+            if self._far:
+                session.changed = True
+            else:
+                await session.ping()
+            await self._list(session)
+        except asyncio.CancelledError:
+            self._silences += 1
+            if self._silences >= _MOST_SILENCES:
+                self._give_up()
+            raise
+        self._silences = 0
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._opening:
+            self._opening.cancel()
+        self._give_up()
+        await self._tasks.over()
+
+    async def _at_hand(self) -> Session:
+        """Who stops to wait for it does not stop it: a first start may take long.
+
+        Raises:
+            WaifuError: When it cannot be opened, or has died too often.
+        """
+        if self._session and not self._session.alive:
+            self._give_up()
+        if self._session is None:
+            if self._opening is None or self._opening.done():
+                self._opening = self._tasks.start(self._open())
+            await asyncio.shield(self._opening)
+        session = self._session
+        if session is None:
+            raise NotReached("It was closed at this moment.")
+        await self._list(session)
+        return session
+
+    async def _open(self) -> None:
+        if self._closed:
+            raise NotReached("It is closed.")
+        if not self._far:
+            await self._pause()
+        session = Session(self._transport())
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await session.open()
+        except BaseException as exc:
+            self._restarts.note_death()
+            self._tasks.start(session.close())
+            if isinstance(exc, TimeoutError):
+                raise NotReached(f"It is not ready within {START_SECONDS:g} s.") from None
+            raise
+        self._session = session
+
+    async def _pause(self) -> None:
+        """One that dies and dies is started later and later, and then not for a while."""
+        try:
+            self._restarts.refuse(f"helper-{self._name}")  # as its log is called
+        except ProviderCrashed as error:
+            raise NotReached(error.message) from None
+        await asyncio.sleep(self._restarts.pause())
+
+    def _give_up(self) -> None:
+        """It is gone, or as good as. It is ended aside."""
+        session, self._session = self._session, None
+        if session:
+            self._silences = 0
+            self._restarts.note_death()
+            self._tasks.start(session.close())
+
+    async def _list(self, session: Session) -> None:
+        if not session.changed:
+            return
+        found = [each for each in await session.tools() if isinstance(each.get("name"), str)]
+        wanted = [each for each in found if not self._only or each["name"] in self._only]
+        names = {self._name_of(each["name"]): each for each in wanted}
+        self._tools = {name: each["name"] for name, each in names.items()}
+        self.capabilities = {name: _capability(name, each) for name, each in names.items()}
+
+    def _name_of(self, tool: str) -> str:
+        """As every vendor takes it. What is cut bears a mark of the whole."""
+        name = _NOT_IN_NAMES.sub("_", f"{self._name}_{tool}")
+        if len(name) <= _LONGEST:
+            return name
+        return f"{name[: _LONGEST - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _capability(name: str, tool: Message) -> Capability:
+    about = tool.get("description") or tool.get("title") or ""
+    schema = tool.get("inputSchema")
+    return Capability(
+        name, str(about)[:_MOST_DESCRIPTION], schema if isinstance(schema, dict) else None
+    )

@@ -1,0 +1,178 @@
+"""The one client of all calls that go out to helpers.
+
+An address is looked up once, all that comes of it is judged, and one of those is connected to,
+under the name that was asked for. There are no redirects, no proxies of the environment, no cookies
+and no compression; and an answer is read no further than it may be long. A connection is for one
+call: one that was kept would have been judged at another time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import h11
+
+from waifu_llm.helpers.addresses import Reach, Url, see_that_all_are_allowed
+from waifu_llm.helpers.faults import Failed, NotReached
+from waifu_llm.helpers.lookups import Lookups
+from waifu_llm.version import __version__
+
+CONNECT_SECONDS = 5.0
+MOST_ANSWER = 1024 * 1024
+_READ = 64 * 1024
+_MOST_HEAD = 32 * 1024
+
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+"""The addresses of a name."""
+
+
+class Answer:
+    """What came back: its head, and a body that is read as far as somebody wants."""
+
+    def __init__(self, head: h11.Response, events: Callable[[], Awaitable[object]]) -> None:
+        self.status = head.status_code
+        self.headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
+        self._events = events
+
+    @property
+    def media_type(self) -> str:
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """As they come.
+
+        Raises:
+            Failed: When there are too many, or it breaks off.
+        """
+        size = 0
+        while isinstance(event := await self._events(), h11.Data):
+            size += len(event.data)
+            if size > MOST_ANSWER:
+                raise Failed(f"It answers more than {MOST_ANSWER} bytes.")
+            yield bytes(event.data)
+
+    async def read(self) -> bytes:
+        return b"".join([piece async for piece in self.pieces()])
+
+
+class Outgoing:
+    """Asks one thing over one connection."""
+
+    def __init__(self, resolve: Resolve | None = None, tls: ssl.SSLContext | None = None) -> None:
+        self._resolve = resolve or Lookups()
+        self._tls = tls
+
+    @asynccontextmanager
+    async def ask(
+        self,
+        method: str,
+        url: Url,
+        reach: Reach,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Answer]:
+        """How long that may take is for the caller to say, who cancels it.
+
+        Raises:
+            NotReached: When nothing came there.
+            Failed: When what came back is no answer.
+        """
+        reader, writer = await self._connect(url, reach)
+        talk = _Talk(reader, writer)
+        try:
+            await talk.say(method, url, body, headers or {})
+            yield Answer(await talk.head(), talk.next)
+        except (OSError, h11.RemoteProtocolError) as exc:
+            raise Failed(f"It breaks off: {_words(exc)}.") from None
+        finally:
+            writer.transport.abort()
+
+    async def _connect(
+        self, url: Url, reach: Reach
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        found = [url.address] if url.address else await self._look_up(url)
+        see_that_all_are_allowed(found, reach, url)
+        secure = await self._context() if url.scheme == "https" else None
+        why = ""
+        for address in found:
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    return await asyncio.open_connection(
+                        address,
+                        url.port,
+                        ssl=secure,
+                        server_hostname=url.host if secure else None,
+                    )
+            except (OSError, ssl.SSLError, TimeoutError) as exc:
+                why = _words(exc)
+        raise NotReached(f"{url.shown} cannot be reached: {why}.")
+
+    async def _look_up(self, url: Url) -> list[str]:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                found = await self._resolve(url.host, url.port)
+        except (OSError, UnicodeError, TimeoutError):
+            found = []
+        if not found:
+            raise NotReached(f"{url.shown} cannot be reached: nobody knows `{url.host}`.")
+        return found
+
+    async def _context(self) -> ssl.SSLContext:
+        """Made when it is first wanted, aside: it reads all that this machine trusts."""
+        if self._tls is None:
+            self._tls = await asyncio.to_thread(ssl.create_default_context)
+        return self._tls
+
+
+class _Talk:
+    """One request and its answer, in HTTP/1.1."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEAD)
+
+    async def say(self, method: str, url: Url, body: bytes, more: Mapping[str, str]) -> None:
+        headers = {
+            "host": url.authority,
+            "user-agent": f"waifu-llm/{__version__}",
+            "accept-encoding": "identity",
+            "connection": "close",
+            **({"content-length": str(len(body))} if body else {}),
+            **more,
+        }
+        request = h11.Request(method=method, target=url.target, headers=list(headers.items()))
+        parts = [request, *([h11.Data(body)] if body else []), h11.EndOfMessage()]
+        self._writer.write(b"".join(self._http.send(part) or b"" for part in parts))
+        await self._writer.drain()
+
+    async def head(self) -> h11.Response:
+        """
+        Raises:
+            Failed: When it is not one that is taken.
+        """
+        event = await self.next()
+        while isinstance(event, h11.InformationalResponse):
+            event = await self.next()
+        if not isinstance(event, h11.Response):
+            raise Failed("It breaks off: there is no answer.")
+        encodings = [value for name, value in event.headers if name == b"content-encoding"]
+        if encodings and encodings != [b"identity"]:
+            raise Failed("It answers compressed, which it was not asked for.")
+        return event
+
+    async def next(self) -> object:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            self._http.receive_data(await self._reader.read(_READ))
+        return event
+
+
+def _words(exc: BaseException) -> str:
+    if isinstance(exc, TimeoutError):
+        return "no answer in time"
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"its certificate is not good: {exc.verify_message}"
+    return getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
