@@ -22,8 +22,9 @@ class ConfigError(WaifuError):
     """A setting that cannot be: says which, where it was set and what it should be."""
 
 
-TABLES = ("providers", "profiles")
-"""What holds one table for each of them; read anew while the module runs."""
+TABLES = ("providers", "profiles", "channels")
+"""What holds one table for each of them. Those of providers and profiles are read anew while the
+module runs."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _MANY = 1_000_000
 _DAY_MS = 86_400_000
@@ -152,6 +153,9 @@ class Config:
     rabbitmq_prefetch: int = setting(
         8, "Instructions that RabbitMQ may hand out before the first is done.", ge=1, le=_MANY
     )
+    channels_at_once: int = setting(
+        16, "People on all channels together who are answered at a time.", ge=1, le=_MANY
+    )
     workers: str = setting(
         "",
         "Have generations done by workers over this Redis: redis://…; needs the extra `redis`.",
@@ -192,6 +196,7 @@ class Config:
     log_level: str = setting("warning", "debug, info, warning or error.", choices=LOG_LEVELS)
     providers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"help": ""})
     profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"help": ""})
+    channels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"help": ""})
     sources: Mapping[str, str] = field(default_factory=dict, metadata={"help": ""})
 
     def source(self, name: str) -> str:
