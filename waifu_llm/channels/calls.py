@@ -6,8 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from waifu_llm.channels.channel import Conversations, Incoming, Reply
-from waifu_llm.channels.people import OF_APPLICATION
+from waifu_llm.channels.channel import OF_APPLICATION, Conversations, Incoming, Reply
 from waifu_llm.errors import InvalidMessage, WaifuError
 
 T = TypeVar("T")

@@ -16,6 +16,9 @@ from waifu_llm.channels.persona import Persona
 Authority = Literal["token", "itself"]
 """Who sees to it that a caller may come in: the door, by the token; or the channel."""
 
+OF_APPLICATION = "user:"
+"""What an address begins with that is none: an application says which user writes."""
+
 
 class Incoming(Struct, frozen=True):
     """One HTTP request to a channel. Names of headers are in lower case."""

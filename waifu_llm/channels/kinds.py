@@ -8,6 +8,7 @@ from contextlib import nullcontext
 
 from waifu_llm.channel_specs import ChannelSpec
 from waifu_llm.channels.channel import Channel
+from waifu_llm.channels.tables import Table
 from waifu_llm.config import ConfigError
 from waifu_llm.errors import Unavailable
 from waifu_llm.extras import needed
@@ -17,17 +18,17 @@ class Broken(Unavailable):
     """A plugin's channel that cannot be used; the others can."""
 
 
-def find(kind: str, specs: Mapping[str, ChannelSpec], place: str) -> ChannelSpec:
+def find(table: Table, specs: Mapping[str, ChannelSpec]) -> ChannelSpec:
     """
     Raises:
         ConfigError: When there is no such kind; says which there are.
     """
-    if kind not in specs:
+    if table.kind not in specs:
         raise ConfigError(
-            f"In [channels.{place}]: there is no kind of channel `{kind}`. Known: "
+            f"In [channels.{table.name}]: there is no kind of channel `{table.kind}`. Known: "
             f"{', '.join(sorted(specs))}. Give it as `kind`, unless the table is named like it."
         )
-    return specs[kind]
+    return specs[table.kind]
 
 
 def load(spec: ChannelSpec) -> type[Channel]:

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
 
-from waifu_llm.channel_specs import ChannelSpec
 from waifu_llm.channels import kinds, tables
 from waifu_llm.channels.answering import Answer
 from waifu_llm.channels.channel import Channel, Route
 from waifu_llm.channels.conversations import ChannelConversations
 from waifu_llm.channels.desk import Desk
+from waifu_llm.channels.making import Learn, make
 from waifu_llm.channels.store import Store
 from waifu_llm.channels.tables import Table
 from waifu_llm.chats.database import Database
 from waifu_llm.config import Config, ConfigError
 from waifu_llm.engine import Engine
 from waifu_llm.errors import InvalidProvider, WaifuError
-from waifu_llm.stored import Stored
 
-Learn = Callable[[list[str]], None]
 log = logging.getLogger("waifu_llm.channels")
 
 
@@ -56,10 +54,10 @@ class Channels:
         """
         specs = self._engine.catalogue().channels
         for table in tables.read(self._config.channels):
-            spec = kinds.find(table.kind, specs, table.name)
+            kinds.find(table, specs)
             self._see_that_it_is_answered(table)
             try:
-                await self._make(table, spec, learn)
+                await self._make(table, learn)
             except ConfigError:
                 raise
             except WaifuError as error:
@@ -90,12 +88,8 @@ class Channels:
         except InvalidProvider as error:
             raise ConfigError(f"In [channels.{table.name}]: {error.message}") from None
 
-    async def _make(self, table: Table, spec: ChannelSpec, learn: Learn) -> None:
-        kind = kinds.load(spec)
-        settings = tables.settings_of(table, kind)
-        secrets = await find_secrets(table.name, kind, self._engine.stored)
-        learn(list(secrets.values()))
-        channel = made(table.name, kind, settings, secrets)
+    async def _make(self, table: Table, learn: Learn) -> None:
+        channel = await make(table, self._engine.catalogue().channels, self._engine.stored, learn)
         desk = Desk(channel, table.persona, table.limits, self._store, self._answer, self._places)
         self._opened[table.name] = Opened(table.kind, channel, ChannelConversations(desk))
 
@@ -119,23 +113,3 @@ class Channels:
         except Exception as exc:  # as above
             log.error("channel %s does not close: %r", opened.channel.name, exc)
         await opened.conversations.close()
-
-
-def made(name: str, kind: type[Channel], settings: Struct, secrets: Mapping[str, str]) -> Channel:
-    """
-    Raises:
-        ConfigError: When something is missing.
-        Broken: When a stranger's channel fails.
-    """
-    try:
-        return kind(name, settings, secrets)
-    except ConfigError:
-        raise
-    except Exception as exc:  # as above
-        raise kinds.Broken(f"The channel `{name}` cannot be made: {exc!r}.") from None
-
-
-async def find_secrets(name: str, kind: type[Channel], stored: Stored) -> dict[str, str]:
-    """Those of its secrets that are there."""
-    found = {each: await stored.secret(tables.owner(name), each) for each in kind.SECRETS}
-    return {each: value for each, value in found.items() if value}

@@ -14,13 +14,12 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import insert, or_, select, update
 
+from waifu_llm.channels.channel import OF_APPLICATION
 from waifu_llm.chats import chats as rooms
 from waifu_llm.chats import users as accounts
 from waifu_llm.chats.tables import channel_people, members, users
 from waifu_llm.chats.transaction import AnyRow, Transaction
 
-OF_APPLICATION = "user:"
-"""What an address begins with that is no address: an application says which user writes."""
 _LONGEST_NAME = 30
 
 
