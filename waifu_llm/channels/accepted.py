@@ -13,6 +13,7 @@ from waifu_llm.channels import parcels, people, received, spending
 from waifu_llm.channels.channel import Said, Taken
 from waifu_llm.channels.desk import Desk
 from waifu_llm.channels.outbox import Outbox
+from waifu_llm.channels.people import Person
 from waifu_llm.channels.received import Received
 from waifu_llm.channels.talk import Question
 from waifu_llm.chats.execution import NOT_NOW
@@ -193,8 +194,8 @@ class Accepted:
         if not await received.is_waiting(transaction, name, message.key):
             return "deleted"  # and whoever wrote it with it
         person = await people.find_or_make(transaction, engine, name, message.address)
-        if await spending.is_too_dear(transaction, name, person, self._desk.limits, cost):
-            self._desk.trouble("Somebody is not answered: the limit of costs is reached.")
+        if why := await self._why_not(transaction, person, cost):
+            self._desk.trouble(f"Somebody is not answered: {why}.")
             await received.settle(transaction, name, message.key, "refused")
             return "refused"
         if question:
@@ -205,6 +206,15 @@ class Accepted:
             to = person.user, message.address
             await parcels.send(transaction, name, *to, text, message.about)
         return "answered"
+
+    async def _why_not(self, transaction: Transaction, person: Person, cost: int) -> str:
+        """Much may have changed while the model was asked."""
+        desk = self._desk
+        if person.stopped:
+            return "nothing more is wanted"
+        if await spending.is_too_dear(transaction, desk.name, person, desk.limits, cost):
+            return "the limit of costs is reached"
+        return ""
 
     async def _settle(self, message: Received, state: str) -> str:
         name = self._desk.name

@@ -82,6 +82,8 @@ class ChannelConversations:
         await received.accept(transaction, name, person, Said(address, "", id), "noted")
         if stopped is not None:
             await people.stop(transaction, person, stopped=stopped)
+        if stopped:
+            await parcels.discard(transaction, name, address)
         if stopped == person.stopped:
             return False
         why = await spending.why_not(transaction, name, person, self._desk.limits)

@@ -83,10 +83,17 @@ class Channels:
         return told
 
     def _see_that_it_is_answered(self, table: Table) -> None:
+        persona, place = table.persona, f"[channels.{table.name}]"
         try:
-            self._engine.find(table.persona.provider)
+            self._engine.find(persona.provider)
         except InvalidProvider as error:
-            raise ConfigError(f"In [channels.{table.name}]: {error.message}") from None
+            raise ConfigError(f"In {place}: {error.message}") from None
+        profile = self._engine.stored.profiles.get(persona.provider)
+        if not persona.model and not (profile and profile.model):
+            raise ConfigError(
+                f"In {place}: `model` is missing, and `{persona.provider}` is no profile that "
+                "names one."
+            )
 
     async def _make(self, table: Table, learn: Learn) -> None:
         channel = await make(table, self._engine.catalogue().channels, self._engine.stored, learn)

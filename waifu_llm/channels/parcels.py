@@ -76,6 +76,13 @@ async def return_it(transaction: Transaction, channel: str, id: str) -> bool:
     return await transaction.first(changed.returning(channel_parcels.c.id)) is not None
 
 
+async def discard(transaction: Transaction, channel: str, address: str) -> None:
+    """Who was to get it wants nothing more."""
+    waiting = channel_parcels.c.state == "waiting", channel_parcels.c.address == address
+    changed = update(channel_parcels).where(channel_parcels.c.channel == channel, *waiting)
+    await transaction.run(changed.values(state="refused", text="", about="{}"))
+
+
 async def left_over(transaction: Transaction, channel: str, *, sends_again: bool) -> int:
     """What was being brought when the module died, is brought again where that does no harm."""
     sending = channel_parcels.c.channel == channel, channel_parcels.c.state == "sending"

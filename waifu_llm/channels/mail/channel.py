@@ -5,15 +5,15 @@ Never answered are machines, lists and ourselves; an answer goes to one person, 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.message import Message
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from msgspec import Meta, Struct
 
+from waifu_llm.aside import aside
 from waifu_llm.channels.calls import answered, json_reply, read_json, refusal
 from waifu_llm.channels.channel import (
     Channel,
@@ -36,6 +36,9 @@ from waifu_llm.channels.mail.settings import MailSettings
 from waifu_llm.channels.mail.smtp_in import SmtpDoor
 from waifu_llm.channels.mail.watching import Watching
 from waifu_llm.errors import InvalidMessage, WaifuError
+
+T = TypeVar("T")
+_MUCH = 64 * 1024
 
 
 class MailCall(Struct):
@@ -105,14 +108,14 @@ class MailChannel(Channel):
 
     async def _hear(self, raw: bytes, sender: str | None) -> bool:
         """Whether it is answered; for `sender` see `machines.why_not`."""
-        message = await asyncio.to_thread(parsed, raw)
+        message = await _beside(raw, lambda: parsed(raw))
         if message is None:
             return self._pass_over("it cannot be read")
         if why := why_not(message, sender, self.settings.own):
             if came_back := returned(message):
                 await self._conversations.returned(*came_back)
             return self._pass_over(why)
-        mail = await asyncio.to_thread(read, message, sender)
+        mail = await _beside(raw, lambda: read(message, sender))
         if why := self._why_not(message, mail):
             return self._pass_over(why)
         id = mail.id or hashlib.sha256(raw).hexdigest()
@@ -158,6 +161,11 @@ class MailChannel(Channel):
         except WaifuError as error:
             return refusal(error)
         return json_reply(200, told)
+
+
+async def _beside(raw: bytes, work: Callable[[], T]) -> T:
+    """Where there is much to look through, others are served meanwhile."""
+    return await aside(work, "mail") if len(raw) > _MUCH else work()
 
 
 def _prompt(mail: Mail) -> str:

@@ -76,9 +76,10 @@ def _of_sender(message: Message, sender: str | None, own: Collection[str]) -> st
     path = header(message, "Return-Path").strip()
     if path == "<>" or (sender is not None and not sender.strip("<> ")):
         return "it has no sender"
-    senders = [sender or path, header(message, "From"), header(message, "Sender")]
-    addresses = [address_in(each) for each in senders if each]
-    if not addresses or not all(addresses[:2]):
+    author = header(message, "From")
+    senders = [author, sender or path or author, header(message, "Sender")]
+    addresses = [address_in(each) for each in senders]
+    if not all(addresses[:2]):
         return "its sender is no one address"
     for address in addresses:
         if address in own:

@@ -29,7 +29,7 @@ _SAID = "|".join(
 )
 _ATTRIBUTION = re.compile(rf"^\S.{{0,300}}?({_SAID})\s?[:：]\s*$", re.IGNORECASE)
 _BEGINS = re.compile(
-    r"^(on|am|le|el|il|op|em|den|dnia|w dniu|на|в|\d{4}[年/.-]|\d{1,2}[./-]\d{1,2})\b?.*\d.*$",
+    r"^((on|am|le|el|il|op|em|den|dnia|w dniu|на|в)\b|\d{4}[年/.-]|\d{1,2}[./-]\d{1,2}).*\d",
     re.IGNORECASE,
 )
 """The first of two lines that are an attribution together."""
@@ -49,6 +49,7 @@ _NEXT_HEADER = re.compile(
     re.IGNORECASE,
 )
 _RULE = re.compile(r"^_{10,}$")
+_LONGEST = 400
 _SIGNATURE = re.compile(r"^-- ?$")
 
 
@@ -89,10 +90,12 @@ def _ends_it(lines: list[str], at: int) -> bool:
 def _attribution(lines: list[str], at: int) -> int:
     """Of how many lines the one is that says who wrote what follows; 0 where there is none."""
     line = lines[at].strip()
+    if len(line) > _LONGEST:
+        return 0
     if _ATTRIBUTION.match(line) and any(each.isdigit() or each in "@<" for each in line):
         return 1
     if at + 1 < len(lines) and _BEGINS.match(line) and not line.startswith(">"):
-        both = f"{line} {lines[at + 1].strip()}"
+        both = f"{line} {lines[at + 1].strip()[:_LONGEST]}"
         if _ATTRIBUTION.match(both):
             return 2
     return 0

@@ -58,7 +58,7 @@ def read(message: Message, envelope_sender: str | None) -> Mail:
     return Mail(
         sender=address_in(envelope_sender if envelope_sender is not None else _from(message)),
         subject=_line(header(message, "Subject"))[:500],
-        text=new_part("\n\n".join(texts))[:MOST_TEXT],
+        text=new_part("\n\n".join(texts)[: 10 * MOST_TEXT])[:MOST_TEXT],
         id=next(iter(ids_in(header(message, "Message-ID"))), ""),
         references=_references(message),
         attachments=attachments,
@@ -67,18 +67,19 @@ def read(message: Message, envelope_sender: str | None) -> Mail:
 
 def header(message: Message, name: str) -> str:
     """Decoded, whatever it is."""
-    try:
-        value = message.get(name)
-        return "" if value is None else _decoded(str(value))
-    except Exception:  # the library's own faults, at what strangers wrote
-        return ""
+    wanted = name.lower()
+    raw = next((str(each) for key, each in message.raw_items() if key.lower() == wanted), "")
+    raw = "".join(raw.splitlines())  # what was folded is one line
+    if not raw.isascii():  # as bytes, which nobody said how to read
+        return _as_text(raw.encode("utf-8", "surrogateescape"), None)
+    return _decoded(raw)
 
 
 def address_in(said: str) -> str:
     """The one address in that; empty where there is none, or one that ASCII cannot write."""
     try:
         found = [address for _, address in getaddresses([said]) if address]
-    except Exception:  # as above
+    except Exception:  # the library's own faults, at what strangers wrote
         return ""
     address = _TAG.sub("", found[0].lower()) if len(found) == 1 else ""
     return address if _ADDRESS.fullmatch(address) else ""
@@ -165,11 +166,17 @@ def _is_text(part: Message) -> bool:
 def _text(part: Message) -> str:
     try:
         raw = part.get_payload(decode=True)
-        charset = part.get_content_charset()
     except Exception:  # as above
         return ""
-    text = _as_text(raw if isinstance(raw, bytes) else b"", charset)
+    text = _as_text(raw if isinstance(raw, bytes) else b"", _charset(part))
     return text_of(text) if part.get_content_type() == "text/html" else text
+
+
+def _charset(part: Message) -> str | None:
+    try:
+        return part.get_content_charset()
+    except Exception:  # as above
+        return None
 
 
 def _as_text(raw: bytes, charset: str | None) -> str:
