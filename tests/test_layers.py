@@ -29,10 +29,11 @@ LAYERS = [
         "system",
         "signals",
         "closing",
+        "aside",
     ],
     ["conversation", "tasks"],
     ["protocol", "config", "backend", "names"],
-    ["specs", "keys", "signatures", "extras", "rabbitmq"],
+    ["specs", "channel_specs", "keys", "signatures", "extras", "rabbitmq"],
     ["hookspecs", "credentials", "profiles"],
     [
         "plugins",
@@ -52,7 +53,7 @@ LAYERS = [
     ["engine", "answers", "conformance"],
     ["jobs"],
     ["chats"],
-    ["core", "workers"],
+    ["core", "workers", "channels"],
     ["doors.trust", "doors.token", "doors.frames", "doors.errands"],
     ["doors.lobby", "doors.replies"],
     ["doors.backlog", "doors.instruction_messages", "doors.job_messages"],
@@ -75,6 +76,8 @@ OPTIONAL = {
     "rabbitmq": {"aio_pika", "aiormq", "pamqp"},
     "doors.rabbitmq": {"aio_pika"},
     "workers": {"redis"},
+    "channels": {"sqlalchemy"},
+    "channels.mail.smtp_in": {"aiosmtpd"},
     "rabbitmq_client": {"aio_pika"},
 }
 """What a room, or a file, may import where an extra is installed."""
@@ -180,6 +183,7 @@ FOREIGN = {
     "filelock",
     "sqlalchemy",
     "redis",
+    "aiosmtpd",
     "aio_pika",
     "starlette",
     "httpx",

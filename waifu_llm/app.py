@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from waifu_llm import system
 from waifu_llm.closing import Deadline
-from waifu_llm.config import Config
+from waifu_llm.config import Config, ConfigError
 from waifu_llm.core import Core, loop_factory
 from waifu_llm.doors.token import read_token
 from waifu_llm.doors.trust import see_that_it_is_protected
@@ -21,6 +21,7 @@ from waifu_llm.jobs.shelf import Shelf
 from waifu_llm.paths import Paths
 
 if TYPE_CHECKING:
+    from waifu_llm.channels.opening import Channels
     from waifu_llm.chats.opening import Chats
     from waifu_llm.doors.rabbitmq import RabbitDoor
     from waifu_llm.rabbitmq.address import Address
@@ -43,6 +44,7 @@ class Module:
         self._core.redactor.learn([token])
         self._jobs = Jobs(self._engine, config, Shelf(paths.assistants))
         self._chats: Chats | None = None
+        self._channels: Channels | None = None
         self._rabbitmq: RabbitDoor | None = None
         self._fleet: Fleet | None = None
         self._door = WebSocketDoor(
@@ -73,9 +75,12 @@ class Module:
         broker = self._broker()
         await self._open_fleet()
         await self._open_store()
+        await self._make_channels()
         port = await self._door.open()
         await self._jobs.open(self._chats.job_store if self._chats else None)
         await self._door.let_in()
+        if self._channels:
+            await self._channels.open()
         if broker:
             self._open_rabbitmq(broker)
         return port
@@ -87,6 +92,8 @@ class Module:
         first = [self._jobs.close(), *([self._rabbitmq.close()] if self._rabbitmq else ())]
         await closing.close(*first, within=FIRST_SECONDS)
         await self._engine.silence()
+        channels = [self._channels.close()] if self._channels else []
+        await closing.close(*channels, within=FIRST_SECONDS)
         store = [self._chats.close()] if self._chats else []
         fleet = [self._fleet.close()] if self._fleet else []
         await closing.close(self._door.close(), self._engine.close(), *store, *fleet)
@@ -126,6 +133,25 @@ class Module:
             self._chats = await Chats.open(self._config, self._core.paths.home, self._engine)
             self._door.instructions = self._chats.instructions
 
+    async def _make_channels(self) -> None:
+        """
+        Raises:
+            ConfigError: When a table says what cannot be, or what it needs is not there.
+        """
+        if not self._config.channels:
+            return
+        if not self._chats:
+            raise ConfigError(
+                "Channels keep their conversations in the store, and there is none: set `store`, "
+                "or `--store sqlite`."
+            )
+        from waifu_llm.channels.answering import Plain
+        from waifu_llm.channels.opening import Channels
+
+        answer = Plain(self._engine)
+        self._channels = Channels(self._config, self._chats.database, self._engine, answer)
+        await self._channels.make(self._core.redactor.learn)
+
     def _broker(self) -> Address | None:
         """
         Raises:
@@ -149,7 +175,7 @@ class Module:
         self._rabbitmq.open()
 
     def _status_of_doors(self) -> Mapping[str, Any]:
-        doors = {"rabbitmq": self._rabbitmq, "workers": self._fleet}
+        doors = {"rabbitmq": self._rabbitmq, "workers": self._fleet, "channels": self._channels}
         return {name: door.status() for name, door in doors.items() if door}
 
 

@@ -41,7 +41,8 @@ class Stage:
         self.instructions = Instructions(self.database, self.model.engine, Limits())
         plain = Plain(self.model.engine)
         self.channels = Channels(self.config, self.database, self.model.engine, answer or plain)
-        await self.channels.open(self.learned.extend)
+        await self.channels.make(self.learned.extend)
+        await self.channels.open()
         return self
 
     async def close(self) -> None:

@@ -55,8 +55,8 @@ async def deliver(port: int, raw: str | bytes, sender: str, *to: str) -> tuple[i
 
     def bring() -> tuple[int, str]:
         content = raw.encode() if isinstance(raw, str) else raw
-        with smtplib.SMTP("127.0.0.1", port, timeout=20) as connection:
-            connection.ehlo("test.example")
+        with smtplib.SMTP("127.0.0.1", port, "test.example", timeout=20) as connection:
+            connection.ehlo()
             connection.mail(sender)
             for each in to:
                 code, said = connection.rcpt(each)

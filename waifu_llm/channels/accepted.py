@@ -21,7 +21,7 @@ from waifu_llm.chats.transaction import Transaction
 from waifu_llm.errors import WaifuError
 from waifu_llm.tasks import Tasks
 
-MOST_TRIES = 3
+MOST_TRIES = 5
 """How often one is taken up again that the module does not survive."""
 _AT_ONCE = 100
 log = logging.getLogger("waifu_llm.channels")

@@ -46,8 +46,8 @@ class Channels:
         self._opened: dict[str, Opened] = {}
         self._failed: dict[str, str] = {}
 
-    async def open(self, learn: Learn) -> None:
-        """`learn` is told every secret, before any is used.
+    async def make(self, learn: Learn) -> None:
+        """All of them, and nothing is begun. `learn` is told every secret, before any is used.
 
         Raises:
             ConfigError: When a table says what cannot be, or a secret or an extra is missing.
@@ -62,6 +62,9 @@ class Channels:
                 raise
             except WaifuError as error:
                 self._fail(table.name, error.message)
+
+    async def open(self) -> None:
+        """Hear people, and take up what the last life left."""
         for name, opened in self._opened.items():
             await self._open(name, opened)
 
@@ -101,8 +104,8 @@ class Channels:
         self._opened[table.name] = Opened(table.kind, channel, ChannelConversations(desk))
 
     async def _open(self, name: str, opened: Opened) -> None:
-        await opened.conversations.open()
         try:
+            await opened.conversations.open()
             await opened.channel.open(opened.conversations)
             opened.is_open = True
         except (WaifuError, OSError) as error:

@@ -95,7 +95,7 @@ async def unanswered(
 
 
 def _received(row: AnyRow) -> Received:
-    return Received(row.id, row.address, row.text, msgspec.json.decode(row.about), row.tries)
+    return Received(row.id, row.address, row.text, msgspec.json.decode(row.about), row.tries + 1)
 
 
 def _this(channel: str, key: str) -> tuple[Any, Any]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from email.message import Message
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
@@ -36,9 +36,6 @@ from waifu_llm.channels.mail.settings import MailSettings
 from waifu_llm.channels.mail.smtp_in import SmtpDoor
 from waifu_llm.channels.mail.watching import Watching
 from waifu_llm.errors import InvalidMessage, WaifuError
-
-T = TypeVar("T")
-_MUCH = 64 * 1024
 
 
 class MailCall(Struct):
@@ -107,15 +104,16 @@ class MailChannel(Channel):
         return await self._hear(raw, None)
 
     async def _hear(self, raw: bytes, sender: str | None) -> bool:
-        """Whether it is answered; for `sender` see `machines.why_not`."""
-        message = await _beside(raw, lambda: parsed(raw))
+        """Whether it is answered; for `sender` see `machines.why_not`. To look through a long one
+        takes a while, in which others are served."""
+        message = await aside(lambda: parsed(raw), "mail")
         if message is None:
             return self._pass_over("it cannot be read")
-        if why := why_not(message, sender, self.settings.own):
+        if why := await aside(lambda: why_not(message, sender, self.settings.own), "mail"):
             if came_back := returned(message):
                 await self._conversations.returned(*came_back)
             return self._pass_over(why)
-        mail = await _beside(raw, lambda: read(message, sender))
+        mail = await aside(lambda: read(message, sender), "mail")
         if why := self._why_not(message, mail):
             return self._pass_over(why)
         id = mail.id or hashlib.sha256(raw).hexdigest()
@@ -161,11 +159,6 @@ class MailChannel(Channel):
         except WaifuError as error:
             return refusal(error)
         return json_reply(200, told)
-
-
-async def _beside(raw: bytes, work: Callable[[], T]) -> T:
-    """Where there is much to look through, others are served meanwhile."""
-    return await aside(work, "mail") if len(raw) > _MUCH else work()
 
 
 def _prompt(mail: Mail) -> str:

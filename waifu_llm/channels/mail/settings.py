@@ -122,6 +122,7 @@ def server_of(settings: MailSettings, password: str) -> Server:
         settings.smtp_user,
         password,
         settings.timeout_seconds,
+        settings.address.rpartition("@")[2],
         settings.ca_file,
     )
 

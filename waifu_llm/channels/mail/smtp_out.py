@@ -24,6 +24,8 @@ class Server(Struct, frozen=True):
     user: str
     password: str
     seconds: float
+    name: str
+    """What we call ourselves: else the library asks DNS."""
     ca_file: str = ""
 
 
@@ -61,9 +63,11 @@ def _connected(server: Server) -> smtplib.SMTP:
     trusted = ssl.create_default_context(cafile=server.ca_file or None)
     address, seconds = (server.host, server.port), server.seconds
     if server.security == "tls":
-        connection: smtplib.SMTP = smtplib.SMTP_SSL(*address, timeout=seconds, context=trusted)
+        connection: smtplib.SMTP = smtplib.SMTP_SSL(
+            *address, server.name, timeout=seconds, context=trusted
+        )
     else:
-        connection = smtplib.SMTP(*address, timeout=seconds)
+        connection = smtplib.SMTP(*address, server.name, timeout=seconds)
     try:
         if server.security == "starttls":
             connection.starttls(context=trusted)

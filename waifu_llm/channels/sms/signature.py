@@ -26,8 +26,9 @@ def signature(token: str, url: str, pairs: Pairs = ()) -> str:
 def is_signed(token: str, public_url: str, query: str, pairs: Pairs, shown: str) -> bool:
     """Of a form. Twilio signs the address with its port or without."""
     url = _asked(public_url, query)
-    right = [signature(token, each, pairs) for each in _spellings(url)]
-    return any(hmac.compare_digest(each.encode(), shown.encode()) for each in right)
+    right = [signature(token, each, pairs).encode() for each in _spellings(url)]
+    given = shown.encode("utf-8", "replace")
+    return any(hmac.compare_digest(each, given) for each in right)
 
 
 def is_signed_body(token: str, public_url: str, query: str, body: bytes, shown: str) -> bool:
