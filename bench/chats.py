@@ -18,7 +18,7 @@ from typing import Any
 from services.installing import Missing
 from services.postgres import Postgres
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "chats"))  # the model
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))  # the model
 
 from talking_model import Model
 

@@ -30,10 +30,11 @@ LAYERS = [
         "signals",
         "closing",
         "metrics",
+        "aside",
     ],
     ["conversation", "tasks"],
     ["protocol", "config", "backend", "names"],
-    ["specs", "keys", "signatures", "extras", "rabbitmq"],
+    ["specs", "channel_specs", "keys", "signatures", "extras", "rabbitmq"],
     ["hookspecs", "credentials", "profiles"],
     [
         "plugins",
@@ -53,7 +54,7 @@ LAYERS = [
     ["engine", "answers", "conformance"],
     ["jobs"],
     ["chats"],
-    ["core", "workers", "helpers"],
+    ["core", "workers", "helpers", "channels"],
     ["doors.trust", "doors.token", "doors.tls", "doors.frames", "doors.errands"],
     ["doors.lobby", "doors.replies"],
     ["doors.backlog", "doors.instruction_messages", "doors.job_messages"],
@@ -78,6 +79,8 @@ OPTIONAL = {
     "doors.rabbitmq": {"aio_pika"},
     "workers": {"redis"},
     "helpers": {"h11"},
+    "channels": {"sqlalchemy"},
+    "channels.mail.smtp_in": {"aiosmtpd"},
     "rabbitmq_client": {"aio_pika"},
 }
 """What a room, or a file, may import where an extra is installed."""
@@ -183,6 +186,7 @@ FOREIGN = {
     "filelock",
     "sqlalchemy",
     "redis",
+    "aiosmtpd",
     "aio_pika",
     "httptools",
     "h11",

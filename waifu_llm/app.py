@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from waifu_llm import system
 from waifu_llm.closing import Deadline
-from waifu_llm.config import Config
+from waifu_llm.config import Config, ConfigError
 from waifu_llm.core import Core, loop_factory
 from waifu_llm.doors.token import read_token
 from waifu_llm.doors.trust import see_that_it_is_protected
@@ -22,6 +22,7 @@ from waifu_llm.paths import Paths
 from waifu_llm.specs import ProviderSpec
 
 if TYPE_CHECKING:
+    from waifu_llm.channels.opening import Channels
     from waifu_llm.chats.opening import Chats
     from waifu_llm.doors.http.routes import Route
     from waifu_llm.doors.http.server import HttpDoor
@@ -47,6 +48,7 @@ class Module:
         self._core.redactor.learn([token])
         self._jobs = Jobs(self._engine, config, Shelf(paths.assistants))
         self._chats: Chats | None = None
+        self._channels: Channels | None = None
         self._rabbitmq: RabbitDoor | None = None
         self._fleet: Fleet | None = None
         self._http: HttpDoor | None = None
@@ -81,6 +83,7 @@ class Module:
         await self._open_fleet()
         await self._open_store()
         self._open_helpers()
+        await self._make_channels()
         urls = [_url(self._config, "ws", await self._door.open())]
         if self._config.http_port >= 0:
             urls.append(_url(self._config, "http", await self._open_http()))
@@ -88,6 +91,8 @@ class Module:
         await self._door.let_in()
         if self._http:
             await self._http.let_in()
+        if self._channels:
+            await self._channels.open()
         if broker:
             self._open_rabbitmq(broker)
         return urls
@@ -101,6 +106,8 @@ class Module:
         if self._http:
             self._http.take_no_more()
         await self._engine.silence()
+        channels = [self._channels.close()] if self._channels else []
+        await closing.close(*channels, within=FIRST_SECONDS)
         helpers = [self._helpers.close()] if self._helpers else []
         store = [self._chats.close()] if self._chats else []
         fleet = [self._fleet.close()] if self._fleet else []
@@ -184,6 +191,24 @@ class Module:
 
         self._helpers = Helpers(self._config, self._core.paths, self._engine, self._core.redactor)
         self._helpers.open()
+    async def _make_channels(self) -> None:
+        """
+        Raises:
+            ConfigError: When a table says what cannot be, or what it needs is not there.
+        """
+        if not self._config.channels:
+            return
+        if not self._chats:
+            raise ConfigError(
+                "Channels keep their conversations in the store, and there is none: set `store`, "
+                "or `--store sqlite`."
+            )
+        from waifu_llm.channels.answering import Plain
+        from waifu_llm.channels.opening import Channels
+
+        answer = Plain(self._engine)
+        self._channels = Channels(self._config, self._chats.database, self._engine, answer)
+        await self._channels.make(self._core.redactor.learn)
 
     def _broker(self) -> Address | None:
         """
@@ -212,7 +237,12 @@ class Module:
         return {**self._engine.status(), **of_jobs, **self._status_of_doors()}
 
     def _status_of_doors(self) -> Mapping[str, Any]:
-        doors = {"rabbitmq": self._rabbitmq, "workers": self._fleet, "helpers": self._helpers}
+        doors = {
+            "rabbitmq": self._rabbitmq,
+            "workers": self._fleet,
+            "helpers": self._helpers,
+            "channels": self._channels,
+        }
         return {name: door.status() for name, door in doors.items() if door}
 
 

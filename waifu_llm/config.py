@@ -22,7 +22,7 @@ class ConfigError(WaifuError):
     """A setting that cannot be: says which, where it was set and what it should be."""
 
 
-TABLES = ("providers", "profiles", "helpers")
+TABLES = ("providers", "profiles", "helpers", "channels")
 """What holds one table for each of them; the first two are read anew while the module runs."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _MANY = 1_000_000
@@ -161,6 +161,9 @@ class Config:
     rabbitmq_prefetch: int = setting(
         8, "Instructions that RabbitMQ may hand out before the first is done.", ge=1, le=_MANY
     )
+    channels_at_once: int = setting(
+        16, "People on all channels together who are answered at a time.", ge=1, le=_MANY
+    )
     workers: str = setting(
         "",
         "Have generations done by workers over this Redis: redis://…; needs the extra `redis`.",
@@ -223,6 +226,7 @@ class Config:
     providers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"help": ""})
     profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"help": ""})
     helpers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"help": ""})
+    channels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"help": ""})
     sources: Mapping[str, str] = field(default_factory=dict, metadata={"help": ""})
 
     def source(self, name: str) -> str:

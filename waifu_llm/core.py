@@ -42,7 +42,12 @@ class Core:
     def _catalogue(self) -> Catalogue:
         paths, disabled = self.paths, self.config.disabled_plugins
         found = plugins.discover(
-            bundled_providers(), paths.drop_in_providers, disabled, paths.locks, paths.models
+            bundled_providers(),
+            paths.drop_in_providers,
+            disabled,
+            paths.locks,
+            paths.models,
+            paths.drop_in_channels,
         )
         for name, why in found.broken.items():
             log.warning("plugin %s cannot be used: %s", name, why)

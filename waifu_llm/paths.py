@@ -38,6 +38,11 @@ class Paths:
         return self.home / "providers"
 
     @property
+    def drop_in_channels(self) -> Path:
+        """Kinds of channels of one's own, a file for each."""
+        return self.home / "channels"
+
+    @property
     def locks(self) -> Path:
         """The operator's own, a folder for each provider."""
         return self.home / "locks"

@@ -1,17 +1,21 @@
-"""Finds providers: bundled ones, dropped-in folders, and installed packages.
+"""Finds providers: bundled ones, dropped-in folders, and installed packages; and kinds of channels.
 
-All three come in by the same hook. A plugin that fails costs only itself: it is listed in
+All of them come in by the same hook. A plugin that fails costs only itself: it is listed in
 `Catalogue.broken`, by name, with what it said.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pluggy
 
 from waifu_llm import hookspecs
+from waifu_llm.channel_specs import ChannelSpec
 from waifu_llm.errors import InvalidProvider
 from waifu_llm.hookspecs import PROJECT, hookimpl
 from waifu_llm.specs import ProviderSpec, SpecError
@@ -22,6 +26,7 @@ class Catalogue:
 
     def __init__(self) -> None:
         self.specs: dict[str, ProviderSpec] = {}
+        self.channels: dict[str, ChannelSpec] = {}
         self.broken: dict[str, str] = {}
         self._brought_by: dict[str, str] = {}
         self._resolved: set[str] = set()
@@ -36,6 +41,13 @@ class Catalogue:
         self.specs.pop(spec.name, None)
         rivals = f"{self._brought_by[spec.name]} and {plugin}"
         self.broken[spec.name] = f"Two providers are named `{spec.name}`: from {rivals}."
+
+    def add_channel(self, spec: ChannelSpec, plugin: str) -> None:
+        """The first of its name holds: a plugin does not replace what comes with the module."""
+        if spec.kind in self.channels:
+            self.broken[plugin] = f"It brings a kind of channel `{spec.kind}`, which is there."
+            return
+        self.channels[spec.kind] = spec
 
     def origin(self, name: str) -> str:
         """Which plugin brought it: `bundled`, a folder, or a package."""
@@ -117,12 +129,54 @@ class FolderPlugin:
         return found
 
 
+class BundledChannels:
+    """Those that come with the module."""
+
+    @hookimpl
+    def waifu_llm_channels(self) -> Iterable[ChannelSpec]:
+        sms = ChannelSpec("sms", "waifu_llm.channels.sms.channel:SmsChannel")
+        mail = ChannelSpec("email", "waifu_llm.channels.mail.channel:MailChannel", extra="email")
+        return [sms, mail]
+
+
+class DroppedIn:
+    """Brings what each file of one folder brings, as a plugin without a package."""
+
+    def __init__(self, folder: Path, broken: dict[str, str]) -> None:
+        self._folder = folder
+        self._broken = broken
+
+    def register(self, manager: pluggy.PluginManager) -> None:
+        for file in sorted(self._folder.glob("*.py")):
+            name = f"waifu_llm_channel_{file.stem}"
+            try:
+                manager.register(_imported(name, file), str(file))
+            except (Exception, SystemExit) as exc:  # a stranger's file may raise anything
+                self._broken[str(file)] = f"The plugin does not import: {exc!r}."
+
+
+def _imported(name: str, file: Path) -> ModuleType:
+    import importlib.util
+
+    found = importlib.util.spec_from_file_location(name, file)
+    assert found
+    assert found.loader
+    module = sys.modules[name] = importlib.util.module_from_spec(found)
+    try:
+        found.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
 def discover(
     bundled: Path,
     drop_in: Path,
     disabled: Collection[str] = (),
     locks: Path | None = None,
     models: Path | None = None,
+    channels: Path | None = None,
 ) -> Catalogue:
     """Ask every plugin what it brings. A lock of the operator's own replaces what it came with."""
     catalogue = Catalogue()
@@ -132,7 +186,10 @@ def discover(
         manager.set_blocked(name)
     manager.register(FolderPlugin(bundled, catalogue.broken), "bundled")
     manager.register(FolderPlugin(drop_in, catalogue.broken), str(drop_in))
+    manager.register(BundledChannels(), "bundled channels")
     _load_packages(manager, catalogue)
+    if channels:
+        DroppedIn(channels, catalogue.broken).register(manager)
     for name, plugin in manager.list_name_plugin():
         if plugin is not None:
             _collect(manager, name, catalogue)
@@ -163,16 +220,22 @@ def _see_that_it_says_something(
     plugin = manager.get_plugin(name)
     if plugin is not None and not manager.get_hookcallers(plugin):
         catalogue.broken[name] = (
-            "The plugin has no function `waifu_llm_providers` that is marked with `@hookimpl`."
+            "The plugin has no function `waifu_llm_providers` or `waifu_llm_channels` that is "
+            "marked with `@hookimpl`."
         )
 
 
 def _collect(manager: pluggy.PluginManager, name: str, catalogue: Catalogue) -> None:
-    others = [plugin for other, plugin in manager.list_name_plugin() if other != name]
-    hook = manager.subset_hook_caller("waifu_llm_providers", [each for each in others if each])
     try:
-        for specs in hook():
-            for spec in specs:
-                catalogue.add(spec, name)
+        for spec in _said_by(manager, name, "waifu_llm_providers"):
+            catalogue.add(spec, name)
+        for kind in _said_by(manager, name, "waifu_llm_channels"):
+            catalogue.add_channel(kind, name)
     except (Exception, SystemExit) as exc:  # as above
         catalogue.broken[name] = f"The plugin does not say what it brings: {exc!r}."
+
+
+def _said_by(manager: pluggy.PluginManager, name: str, hook: str) -> list[Any]:
+    others = [plugin for other, plugin in manager.list_name_plugin() if other != name]
+    ask = manager.subset_hook_caller(hook, [each for each in others if each])
+    return [spec for specs in ask() for spec in specs]

@@ -7,10 +7,9 @@ cannot be used changes nothing, and is complained of once.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import logging
 import os
-import threading
+import re
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, Generic, TypeVar
 from msgspec import Struct
 
 from waifu_llm import config, credentials, profiles, system
+from waifu_llm.aside import aside
 from waifu_llm.config import Config
 from waifu_llm.errors import Unavailable, WaifuError
 from waifu_llm.keys import KeyStore, StoredKey
@@ -159,11 +159,26 @@ class Stored:
             return await _aside(resolve)
         return resolve()
 
+    async def secret(self, owner: str, name: str) -> str | None:
+        """One that is no provider's, by who needs it: in a variable, else where the keys are."""
+        if value := os.environ.get(secret_variable(owner, name)):
+            return value
+        self.look()
+        for each in self.keys:
+            if each.identity == (owner, "", name):
+                return await _aside(partial(self._store.value, each))
+        return None
+
     def _find_key(self, provider: str, origin: str, name: str) -> str | None:
         for each in self.keys:
             if each.identity == (provider, origin, name):
                 return self._store.value(each)
         return None
+
+
+def secret_variable(owner: str, name: str) -> str:
+    words = re.sub(r"[^A-Za-z0-9]+", "_", f"{owner}_{name}")
+    return f"WAIFU_LLM_{words.upper()}"
 
 
 async def _aside(work: Callable[[], T]) -> T:
@@ -173,18 +188,8 @@ async def _aside(work: Callable[[], T]) -> T:
     Raises:
         Unavailable: When that takes too long.
     """
-    outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
-
-    def run() -> None:
-        outcome.set_running_or_notify_cancel()
-        try:
-            outcome.set_result(work())
-        except Exception as exc:
-            outcome.set_exception(exc)
-
-    threading.Thread(target=run, name="keyring", daemon=True).start()
     try:
         async with asyncio.timeout(_KEYRING_SECONDS):
-            return await asyncio.wrap_future(outcome)
+            return await aside(work, "keyring")
     except TimeoutError:
         raise Unavailable("The keyring of this system does not answer. Is it locked?") from None

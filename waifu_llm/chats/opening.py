@@ -38,7 +38,7 @@ class Chats:
     """A store that is open, for one module."""
 
     def __init__(self, database: Database, engine: Engine, config: Config) -> None:
-        self._database = database
+        self.database = database
         limits = Limits(config.max_history_messages, config.instruction_answers_kept_seconds)
         self.instructions = Instructions(database, engine, limits)
         self.job_store = SqlJobStore(database)
@@ -57,14 +57,14 @@ class Chats:
         """After the engine fell silent: what is under way is done, and nothing begins."""
         self._sweeping.cancel()
         await self.instructions.close()
-        await self._database.close()
+        await self.database.close()
 
     async def _sweep(self) -> None:
         """For ever: what goes wrong now may go well the next time."""
         while True:
             try:
                 await self.instructions.forget_old()
-                await self._database.scrub_again()
+                await self.database.scrub_again()
             except WaifuError as error:
                 log.warning("what is old is not removed yet: %s", error)
             except Exception as exc:

@@ -164,3 +164,73 @@ jobs = Table(
     Index(None, "state", "added"),
     Index(None, "state", "ended"),
 )
+
+channel_people = Table(
+    "channel_people",
+    metadata,
+    Column("number", Number, primary_key=True),
+    Column("channel", String(64), nullable=False),
+    Column("address", String(512), nullable=False),
+    Column("user", Number, _to("users.number"), nullable=False, index=True),
+    Column("chat", Number, _to("chats.number", on_delete="SET NULL"), index=True),
+    Column("stopped", Boolean, nullable=False),
+    Column("created", Float, nullable=False),
+    UniqueConstraint("channel", "address"),
+    sqlite_autoincrement=True,
+)
+"""Who writes over a channel, and where the conversation is kept. `stopped`: wants no answers."""
+
+channel_received = Table(
+    "channel_received",
+    metadata,
+    Column("channel", String(64), primary_key=True),
+    Column("id", String(64), primary_key=True),
+    Column("person", Number, _to("channel_people.number"), nullable=False, index=True),
+    Column("text", Text, nullable=False),
+    Column("about", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("accepted", Float, nullable=False),
+    Index(None, "channel", "state", "accepted"),
+    Index(None, "accepted"),
+)
+"""What came, known by a digest of its sender's id, so that nothing is answered twice. Its text is
+here until it is answered."""
+
+channel_replies = Table(
+    "channel_replies",
+    metadata,
+    Column("number", Number, primary_key=True),
+    Column("channel", String(64), nullable=False),
+    Column("user", Number, _to("users.number", on_delete="SET NULL"), index=True),
+    Column("cost", Integer, nullable=False),
+    Column("at", Float, nullable=False),
+    Index(None, "channel", "at"),
+    sqlite_autoincrement=True,
+)
+"""How much was said of late, for the limits. It outlives its user, or a limit could be reset."""
+
+channel_parcels = _rows(
+    "channel_parcels",
+    Column("channel", String(64), nullable=False),
+    Column("user", Number, _to("users.number"), nullable=False, index=True),
+    Column("address", String(512), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("about", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("due", Float, nullable=False),
+    Column("created", Float, nullable=False),
+    Index(None, "channel", "state", "due"),
+    Index(None, "created"),
+)
+"""Answers on their way out. Their text is here until they are gone."""
+
+channel_marks = Table(
+    "channel_marks",
+    metadata,
+    Column("channel", String(64), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""How far a channel has read, and the like."""

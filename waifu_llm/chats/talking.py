@@ -50,7 +50,8 @@ async def ask(
     params: Params,
     on_chunk: OnChunk | None,
 ) -> str:
-    """The whole answer. What does not fit is tried once more with the later half of what was said.
+    """The whole answer. What does not fit is tried once more with the later half of what was said,
+    and with who the model is to be.
 
     Raises:
         Closing: When the module shuts down meanwhile.
@@ -59,9 +60,12 @@ async def ask(
     try:
         return await _ask(engine, asked, messages, params, on_chunk)
     except ContextTooLong:
-        if len(messages) < 2:
+        persona = messages[:1] if messages[0].role == "system" else []
+        said = messages[len(persona) :]
+        if len(said) < 2:
             raise
-        return await _ask(engine, asked, messages[len(messages) // 2 :], params, on_chunk)
+        half = [*persona, *said[len(said) // 2 :]]
+        return await _ask(engine, asked, half, params, on_chunk)
 
 
 async def _ask(

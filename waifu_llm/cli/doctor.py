@@ -19,6 +19,7 @@ from waifu_llm import profiles
 from waifu_llm.checkup import Checkup, Finding
 from waifu_llm.cli.address import module_url
 from waifu_llm.cli.advice import advised
+from waifu_llm.cli.channels import looked_at
 from waifu_llm.cli.here import Here, look_around
 from waifu_llm.cli.install import json_option
 from waifu_llm.cli.main import FAILED
@@ -77,6 +78,8 @@ async def _examine(
 
     for finding in (*_machine(here), await _module(), *(_broken(here) if whole else ())):
         note("module", finding)
+    for name, why in (await looked_at(here)).items() if whole else ():
+        note(name, Finding("channel", "failed" if why else "ok", why or "It can be opened."))
     for name in here.stored.profiles:
         note(name, await _profile(here, name))
     for name, (spec, profile) in chosen.items():

@@ -57,6 +57,13 @@ def look_around() -> Here:
     return Here(
         settings,
         found,
-        plugins.discover(bundled_providers(), drop_in, disabled, found.locks, found.models),
+        plugins.discover(
+            bundled_providers(),
+            drop_in,
+            disabled,
+            found.locks,
+            found.models,
+            found.drop_in_channels,
+        ),
         Environments(found.environments, found.cache, wheels=wheels),
     )

@@ -15,6 +15,7 @@ import click
 from waifu_llm import credentials
 from waifu_llm.checkup import Checkup, Finding
 from waifu_llm.cli.advice import advised
+from waifu_llm.cli.channels import about_secret, is_channel
 from waifu_llm.cli.here import Here, look_around
 from waifu_llm.cli.install import install_all, json_option
 from waifu_llm.cli.main import FAILED
@@ -43,6 +44,7 @@ def command() -> None:
       waifu-llm keys set openai stream < key.txt
       waifu-llm keys set openai --base-url http://box:8000/v1
       waifu-llm keys test openai stream
+      waifu-llm keys set channels.sms auth_token
       waifu-llm keys list
     """
 
@@ -52,12 +54,20 @@ def command() -> None:
 @click.argument("name", default=DEFAULT)
 @address_option
 def set_key(provider: str, name: str, base_url: str | None) -> None:
-    """Store a key: typed unseen, or the first line of stdin. It replaces one of the same name."""
+    """Store a key: typed unseen, or the first line of stdin. It replaces one of the same name. The
+    secrets of a channel are those of `channels.NAME`."""
     here = look_around()
+    if is_channel(provider):
+        _set_secret(here, provider, name, base_url)
+    else:
+        _set_key(here, provider, name, base_url)
+
+
+def _set_key(here: Here, provider: str, name: str, base_url: str | None) -> None:
     spec = here.catalogue.find(provider)
     _check(spec, name, base_url)
     origin = _origin(here, spec, base_url)
-    new = here.key_store.set(spec.name, name, origin, _read_key(spec))
+    new = here.key_store.set(spec.name, name, origin, _read_key(f"Key of {spec.title}"))
     where = "the system's keyring" if new.entry else str(here.paths.keys_file)
     click.echo(f"The key `{name}` of `{spec.name}`{_for(origin)} is in {where}.")
     if name == DEFAULT:
@@ -82,10 +92,21 @@ def _origin(here: Here, spec: ProviderSpec, base_url: str | None) -> str:
     return home
 
 
-def _read_key(spec: ProviderSpec) -> str:
+def _set_secret(here: Here, owner: str, name: str, base_url: str | None) -> None:
+    if base_url:
+        raise click.UsageError(
+            "A channel's secret goes where its table says: leave --base-url out."
+        )
+    about = about_secret(here, owner, name)
+    new = here.key_store.set(owner, name, "", _read_key(about.rstrip(".")))
+    where = "the system's keyring" if new.entry else str(here.paths.keys_file)
+    click.echo(f"`{name}` of `{owner}` is in {where}. It is used from the next start on.")
+
+
+def _read_key(asked: str) -> str:
     """Never from the arguments: every program of this machine can see those."""
     if at_terminal():
-        typed: str = click.prompt(f"Key of {spec.title}", hide_input=True)
+        typed: str = click.prompt(asked, hide_input=True)
     else:
         typed = sys.stdin.readline()
     key = typed.strip()

@@ -34,6 +34,7 @@ COMMANDS = {
     "lock": "Lock what a provider installs, for this machine alone.",
     "assistants": "Keep assistants for jobs, list, show and remove them.",
     "jobs": "Add a job to a running module, listen to one, or cancel it.",
+    "channels": "Show the channels that are configured, and how they do.",
     "keys": "Store the keys of providers, list, remove and test them.",
     "users": "Show, export and delete the users whose chats are kept.",
     "chats": "Show, export and delete the chats that are kept.",

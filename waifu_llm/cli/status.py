@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from waifu_llm.cli.address import module_url
+from waifu_llm.cli.channels import line_of
 from waifu_llm.cli.reach import Token, client_options, connected
+from waifu_llm.cli.terminal import harmless
 
 
 @click.command("status", short_help="Show what a running module is doing.")
@@ -55,6 +57,8 @@ def _show(status: dict[str, Any]) -> None:
         click.echo(f"  {state}, {work}, {where}")
     if not status["loads"]:
         click.echo("  nothing is loaded")
+    for name, channel in status.get("channels", {}).items():
+        click.echo(harmless(line_of(name, channel)))
     if fleet := status.get("workers"):
         there = f"{_counted(len(fleet['workers']), 'worker')} over {fleet['redis']}"
         parked = f", {fleet['parked']} parked" if fleet["parked"] else ""

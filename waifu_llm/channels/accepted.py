@@ -1,0 +1,223 @@
+"""Messages that were accepted: each is answered once, in the order of its person.
+
+One is in the store before anybody is told that it was taken, and leaves it with its answer in one
+transaction. What the end of the module interrupts is taken up again after the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from waifu_llm.channels import parcels, people, received, spending
+from waifu_llm.channels.channel import Said, Taken
+from waifu_llm.channels.desk import Desk
+from waifu_llm.channels.outbox import Outbox
+from waifu_llm.channels.people import Person
+from waifu_llm.channels.received import Received
+from waifu_llm.channels.talk import Question
+from waifu_llm.chats.execution import NOT_NOW
+from waifu_llm.chats.transaction import Transaction
+from waifu_llm.errors import WaifuError
+from waifu_llm.tasks import Tasks
+
+MOST_TRIES = 5
+"""How often one is taken up again that the module does not survive."""
+_AT_ONCE = 100
+log = logging.getLogger("waifu_llm.channels")
+
+
+class Work:
+    """One answer that is being given."""
+
+    def __init__(self) -> None:
+        self.over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.is_waited_for = False
+        self.is_decided = False
+        """Whether it is settled who brings it: from here on nobody stops waiting."""
+
+    async def wait(self, seconds: float) -> Taken:
+        """Whoever gets the text has to say it."""
+        try:
+            await asyncio.wait([self.over], timeout=seconds)
+            if not self.over.done() and not self.is_decided:
+                self.is_waited_for = False
+                return Taken("later")
+            text = await asyncio.shield(self.over)
+        except asyncio.CancelledError:
+            self.is_waited_for = self.is_decided
+            raise
+        return Taken("answered", text) if text else Taken("refused")
+
+
+class Accepted:
+    """Those of one channel."""
+
+    def __init__(self, desk: Desk, outbox: Outbox) -> None:
+        self._desk = desk
+        self._outbox = outbox
+        self._tasks = Tasks()
+        self._under_way: dict[str, Work] = {}
+
+    async def close(self) -> None:
+        """What is under way is put down; it is in the store."""
+        self._tasks.cancel()
+        await self._tasks.over()
+
+    async def resume(self) -> None:
+        """Take up what is accepted and nobody works on."""
+        known, name = list(self._under_way), self._desk.name
+        found = await self._desk.store.write(
+            lambda each: received.unanswered(each, name, known, _AT_ONCE)
+        )
+        for message in found:
+            if message.key not in self._under_way:
+                self._start(message, Work())
+
+    async def take(self, said: Said, within: float) -> Taken:
+        """See `Conversations.take`. Of copies that come together one is taken."""
+        key = received.key_of(said.id)
+        if key in self._under_way:
+            return Taken("known")
+        self._desk.see_that_there_is_room()
+        work = self._under_way[key] = Work()
+        state = ""
+        try:
+            state = await self._accept(said)
+        finally:
+            if state != "accepted":
+                del self._under_way[key]
+        if state != "accepted":
+            return Taken("known" if state == "known" else "refused")
+        work.is_waited_for = within > 0
+        self._start(Received(key, said.person, said.text, dict(said.about), 0), work)
+        return await work.wait(within) if within > 0 else Taken("later")
+
+    async def _accept(self, said: Said) -> str:
+        desk = self._desk
+        if not desk.limits.allows(said.person):
+            desk.counts["refused"] += 1
+            return "refused"
+        async with desk.counting:
+            state, why = await desk.store.write(lambda each: self._accepted(each, said))
+        desk.counts[state] += 1
+        if why:
+            desk.trouble(f"Somebody is not answered: the limit is {why}.")
+        return state
+
+    async def _accepted(self, transaction: Transaction, said: Said) -> tuple[str, str]:
+        desk = self._desk
+        if await received.is_known(transaction, desk.name, received.key_of(said.id)):
+            return "known", ""
+        person = await people.find_or_make(transaction, desk.store.engine, desk.name, said.person)
+        why = await spending.why_not(transaction, desk.name, person, desk.limits) or ""
+        state = "refused" if why or person.stopped else "accepted"
+        await received.accept(transaction, desk.name, person, said, state)
+        return state, why
+
+    # Answering
+
+    def _start(self, message: Received, work: Work) -> None:
+        self._under_way[message.key] = work
+        self._desk.waiting += 1
+        self._tasks.start(self._answer(message, work))
+
+    async def _answer(self, message: Received, work: Work) -> None:
+        """What goes wrong leaves it in the store, to be taken up again."""
+        text = ""
+        try:
+            async with self._desk.turns.turn(message.address), self._desk.places:
+                text = await self._answer_now(message, work)
+        except NOT_NOW as error:
+            log.info("channel %s answers later: %s", self._desk.name, error)
+        finally:
+            del self._under_way[message.key]
+            self._desk.waiting -= 1
+            if not work.over.done():
+                work.over.set_result(text)
+
+    async def _answer_now(self, message: Received, work: Work) -> str:
+        desk = self._desk
+        if message.tries > MOST_TRIES:
+            desk.trouble(f"A message is given up after {MOST_TRIES} tries.")
+            return await self._settle(message, "failed")
+        question = await desk.store.write(
+            lambda each: desk.talk.look(each, message.address, message.text)
+        )
+        if question.person.stopped:
+            return await self._settle(message, "refused")
+        try:
+            said, is_answer = await desk.talk.ask(question), True
+        except NOT_NOW:
+            raise
+        except WaifuError as error:
+            desk.trouble(f"There is no answer: {error.message}")
+            said, is_answer = desk.persona.excuse, False
+        if not said:
+            return await self._settle(message, "failed")
+        return await self._conclude(message, question if is_answer else None, said, work)
+
+    async def _conclude(
+        self, message: Received, question: Question | None, said: str, work: Work
+    ) -> str:
+        """The text, where whoever waits is to say it; else the outbox has it. An excuse is no part
+        of the conversation."""
+        desk = self._desk
+        text, cost = desk.channel.shape(said)
+        async with desk.counting:
+            work.is_decided = True
+            by_us = not work.is_waited_for
+            try:
+                state = await desk.store.write(
+                    lambda each: self._kept(each, message, question, text, cost, by_us)
+                )
+            except NOT_NOW:
+                raise
+            except WaifuError as error:  # the chat went meanwhile
+                desk.trouble(f"An answer is not said: {error.message}")
+                return await self._settle(message, "refused")
+        desk.counts[state] += 1
+        if by_us:
+            self._outbox.wake()
+        return text if state == "answered" else ""
+
+    async def _kept(
+        self,
+        transaction: Transaction,
+        message: Received,
+        question: Question | None,
+        text: str,
+        cost: int,
+        by_us: bool,
+    ) -> str:
+        name, engine = self._desk.name, self._desk.store.engine
+        if not await received.is_waiting(transaction, name, message.key):
+            return "deleted"  # and whoever wrote it with it
+        person = await people.find_or_make(transaction, engine, name, message.address)
+        if why := await self._why_not(transaction, person, cost):
+            self._desk.trouble(f"Somebody is not answered: {why}.")
+            await received.settle(transaction, name, message.key, "refused")
+            return "refused"
+        if question:
+            await self._desk.talk.keep(transaction, question, text)
+        await spending.note_reply(transaction, name, person, cost)
+        await received.settle(transaction, name, message.key, "answered")
+        if by_us:
+            to = person.user, message.address
+            await parcels.send(transaction, name, *to, text, message.about)
+        return "answered"
+
+    async def _why_not(self, transaction: Transaction, person: Person, cost: int) -> str:
+        """Much may have changed while the model was asked."""
+        desk = self._desk
+        if person.stopped:
+            return "nothing more is wanted"
+        if await spending.is_too_dear(transaction, desk.name, person, desk.limits, cost):
+            return "the limit of costs is reached"
+        return ""
+
+    async def _settle(self, message: Received, state: str) -> str:
+        name = self._desk.name
+        await self._desk.store.write(lambda each: received.settle(each, name, message.key, state))
+        self._desk.counts[state] += 1
+        return ""

@@ -1,0 +1,58 @@
+"""An application's JSON to a channel, and answers in JSON: what `/sms` and `/email` share."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from waifu_llm.channels.channel import OF_APPLICATION, Conversations, Incoming, Reply
+from waifu_llm.errors import InvalidMessage, WaifuError
+
+T = TypeVar("T")
+JSON = "application/json"
+_encode = msgspec.json.Encoder().encode
+_STATUS = {
+    "INVALID_MESSAGE": 400,
+    "INVALID_PROMPT": 400,
+    "CONTEXT_TOO_LONG": 400,
+    "FORBIDDEN": 403,
+    "RATE_LIMITED": 429,
+    "BUSY": 503,
+    "OVERLOADED": 503,
+    "TIMEOUT": 504,
+}
+"""What is in here no more is a fault of whoever was asked: 502."""
+
+
+def json_reply(status: int, told: Any) -> Reply:
+    return Reply(status, JSON, _encode(told))
+
+
+def refusal(error: WaifuError, status: int | None = None) -> Reply:
+    """An error, as the routes of the module tell one."""
+    told = {"error": {"code": error.code, "message": error.message}}
+    return json_reply(status or _STATUS.get(error.code, 502), told)
+
+
+def read_json(incoming: Incoming, kind: type[T]) -> T:
+    """
+    Raises:
+        InvalidMessage: When it is none, or a field is missing or wrong.
+    """
+    try:
+        return msgspec.json.decode(incoming.body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        raise InvalidMessage(f"This is not what is expected here: {exc}.") from None
+
+
+async def answered(
+    conversations: Conversations, user_id: str, prompt: str, channel: str
+) -> dict[str, Any]:
+    """As `/process` answers. The application is trusted: its people are limited by itself.
+
+    Raises:
+        WaifuError: When there is no answer.
+    """
+    said = await conversations.answer(f"{OF_APPLICATION}{user_id}", prompt, limited=False)
+    return {"result": said, "metadata": {"user_id": user_id, "channel": channel}}

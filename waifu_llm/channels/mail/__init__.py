@@ -1,0 +1,1 @@
+"""Mail: heard by SMTP or IMAP, answered by SMTP, and an application's JSON."""

@@ -1,0 +1,86 @@
+"""An answer as a mail: to one person, in the thread, and marked as a machine's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, localtime
+from typing import Any
+
+from msgspec import Struct
+
+from waifu_llm.channels.channel import Parcel
+from waifu_llm.channels.mail.machines import LOOP
+from waifu_llm.channels.mail.reading import Mail, ids_in
+
+_AGAIN = re.compile(
+    r"^((re|aw|sv|antw?|ref|rif|res|odp|vs|ynt|отв|回复|答复|返信|답장)(\[\d+\])?\s?[:：]\s*)+",
+    re.IGNORECASE,
+)
+_OWN_ID = re.compile(r"<waifu\.([A-Za-z0-9]{1,64})@")
+_LONGEST_SUBJECT = 300
+
+
+class Ours(Struct, frozen=True):
+    """Whose answer it is."""
+
+    name: str
+    address: str
+
+
+def about(mail: Mail) -> dict[str, Any]:
+    """What has to be known of a mail to answer it."""
+    return {"subject": mail.subject, "references": mail.references}
+
+
+def composed(ours: Ours, parcel: Parcel) -> EmailMessage:
+    """
+    Raises:
+        ValueError: When the address is none that can be written to.
+    """
+    message = EmailMessage(policy=SMTP)
+    message["From"] = _address(ours.address, ours.name)
+    message["To"] = _address(parcel.address)
+    message["Subject"] = subject_of(str(parcel.about.get("subject", "")))
+    message["Date"] = format_datetime(localtime())
+    message["Message-ID"] = own_id(parcel.id, ours.address)
+    _thread(message, parcel.about)
+    message["Auto-Submitted"] = "auto-replied"
+    message["X-Auto-Response-Suppress"] = "All"
+    message[LOOP] = ours.address
+    message.set_content(parcel.text, charset="utf-8")
+    return message
+
+
+def own_id(parcel: str, address: str) -> str:
+    """The same at each try: whoever gets it twice can tell."""
+    return f"<waifu.{parcel}@{address.rpartition('@')[2]}>"
+
+
+def parcel_in(said: str) -> str:
+    """Of which parcel that is the id; empty where it is none of ours."""
+    found = _OWN_ID.search(said)
+    return found[1] if found else ""
+
+
+def subject_of(said: str) -> str:
+    """`Re:` once, however many were there, in one line."""
+    plain = "".join(each if each.isprintable() else " " for each in said)
+    rest = _AGAIN.sub("", " ".join(plain.split()))[:_LONGEST_SUBJECT]
+    return f"Re: {rest}".strip()
+
+
+def _thread(message: EmailMessage, known: Mapping[str, Any]) -> None:
+    said = known.get("references")
+    ids = [each for each in said if ids_in(each) == [each]] if isinstance(said, list) else []
+    if ids:
+        message["In-Reply-To"] = ids[-1]
+        message["References"] = " ".join(ids)
+
+
+def _address(address: str, name: str = "") -> Address:
+    shown = "".join(each for each in name if each.isprintable())[:200]
+    return Address(display_name=shown, addr_spec=address)

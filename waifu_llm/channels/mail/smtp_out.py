@@ -1,0 +1,79 @@
+"""Sends by SMTP, over the server that the operator names."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from email.message import EmailMessage
+from typing import Literal
+
+from msgspec import Struct
+
+from waifu_llm.aside import aside
+from waifu_llm.channels.channel import Delivered
+
+Security = Literal["starttls", "tls", "none"]
+
+
+class Server(Struct, frozen=True):
+    """Where, and as whom."""
+
+    host: str
+    port: int
+    security: Security
+    user: str
+    password: str
+    seconds: float
+    name: str
+    """What we call ourselves: else the library asks DNS."""
+    ca_file: str = ""
+
+
+async def send(server: Server, message: EmailMessage, sender: str, to: str) -> Delivered:
+    """In a thread: the library waits."""
+    return await aside(lambda: _send(server, message, sender, to), "smtp")
+
+
+def _send(server: Server, message: EmailMessage, sender: str, to: str) -> Delivered:
+    """Once its id has been seen there, a mail may come again: it is known by that."""
+    try:
+        with _connected(server) as connection:
+            connection.send_message(message, sender, [to])
+    except smtplib.SMTPRecipientsRefused as exc:
+        code, said = next(iter(exc.recipients.values()))
+        return _refused(code, said)
+    except smtplib.SMTPResponseException as exc:
+        return _refused(exc.smtp_code, exc.smtp_error)
+    except (OSError, smtplib.SMTPException) as exc:
+        return Delivered("later", f"the server {server.host} is out of reach: {exc}")
+    except UnicodeError as exc:
+        return Delivered("refused", f"it cannot be written as a mail: {exc}")
+    return Delivered("sent")
+
+
+def _refused(code: int, said: bytes | str) -> Delivered:
+    """What begins with 5 is for good; but that we may not come in is the operator's to mend."""
+    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+    why = f"the server says {code} {' '.join(text.split())[:200]}"
+    for_good = 500 <= code < 600 and code not in (530, 534, 535, 538)
+    return Delivered("refused" if for_good else "later", why)
+
+
+def _connected(server: Server) -> smtplib.SMTP:
+    trusted = ssl.create_default_context(cafile=server.ca_file or None)
+    address, seconds = (server.host, server.port), server.seconds
+    if server.security == "tls":
+        connection: smtplib.SMTP = smtplib.SMTP_SSL(
+            *address, server.name, timeout=seconds, context=trusted
+        )
+    else:
+        connection = smtplib.SMTP(*address, server.name, timeout=seconds)
+    try:
+        if server.security == "starttls":
+            connection.starttls(context=trusted)
+        if server.user:
+            connection.login(server.user, server.password)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,103 @@
+"""Answers on their way out, in the store: waiting → sending → sent | refused | maybe | returned.
+
+Each function is part of a transaction. The words of what is gone are taken out at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from sqlalchemy import delete, func, select, update
+
+from waifu_llm.channels.channel import Parcel
+from waifu_llm.chats.fields import storable
+from waifu_llm.chats.tables import channel_parcels
+from waifu_llm.chats.transaction import AnyRow, Transaction
+
+_ON_THE_WAY = ("waiting", "sending")
+_KEPT_SECONDS = 7 * 86_400.0
+_encode = msgspec.json.Encoder().encode
+
+
+async def send(
+    transaction: Transaction, channel: str, user: int, address: str, text: str, about: Any
+) -> None:
+    now = time.time()
+    await transaction.insert(
+        channel_parcels,
+        channel=channel,
+        user=user,
+        address=address,
+        text=storable(text),
+        about=storable(_encode(about).decode()),
+        state="waiting",
+        tries=0,
+        due=now,
+        created=now,
+    )
+
+
+async def due(transaction: Transaction, channel: str, most: int) -> list[Parcel]:
+    """Those to be brought now; from here on they are being brought."""
+    waiting = channel_parcels.c.channel == channel, channel_parcels.c.state == "waiting"
+    statement = select(channel_parcels).where(*waiting, channel_parcels.c.due <= time.time())
+    rows = await transaction.all(statement.order_by(channel_parcels.c.due).limit(most))
+    for row in rows:
+        values = {"state": "sending", "tries": row.tries + 1}
+        await transaction.run(_parcel(row.id).values(values))
+    return [_as_parcel(row) for row in rows]
+
+
+def _as_parcel(row: AnyRow) -> Parcel:
+    return Parcel(row.id, row.address, row.text, msgspec.json.decode(row.about), row.tries + 1)
+
+
+async def next_due(transaction: Transaction, channel: str) -> float | None:
+    waiting = channel_parcels.c.channel == channel, channel_parcels.c.state == "waiting"
+    row = await transaction.first(select(func.min(channel_parcels.c.due)).where(*waiting))
+    return row[0] if row else None
+
+
+async def again(transaction: Transaction, id: str, seconds: float) -> None:
+    await transaction.run(_parcel(id).values(state="waiting", due=time.time() + seconds))
+
+
+async def gone(transaction: Transaction, id: str, state: str) -> None:
+    await transaction.run(_parcel(id).values(state=state, text="", about="{}"))
+
+
+async def return_it(transaction: Transaction, channel: str, id: str) -> bool:
+    """Whether it was one of this channel's that came back."""
+    sent = channel_parcels.c.channel == channel, channel_parcels.c.state.in_(("sent", "sending"))
+    changed = _parcel(id).where(*sent).values(state="returned", text="", about="{}")
+    return await transaction.first(changed.returning(channel_parcels.c.id)) is not None
+
+
+async def discard(transaction: Transaction, channel: str, address: str) -> None:
+    """Who was to get it wants nothing more."""
+    waiting = channel_parcels.c.state == "waiting", channel_parcels.c.address == address
+    changed = update(channel_parcels).where(channel_parcels.c.channel == channel, *waiting)
+    await transaction.run(changed.values(state="refused", text="", about="{}"))
+
+
+async def left_over(transaction: Transaction, channel: str, *, sends_again: bool) -> int:
+    """What was being brought when the module died, is brought again where that does no harm."""
+    sending = channel_parcels.c.channel == channel, channel_parcels.c.state == "sending"
+    values: Mapping[str, Any] = {"state": "waiting"}
+    if not sends_again:
+        values = {"state": "maybe", "text": "", "about": "{}"}
+    changed = update(channel_parcels).where(*sending).values(values)
+    return len(await transaction.all(changed.returning(channel_parcels.c.id)))
+
+
+def _parcel(id: str) -> Any:
+    return update(channel_parcels).where(channel_parcels.c.id == id)
+
+
+async def forget_old(transaction: Transaction) -> None:
+    old = channel_parcels.c.created < time.time() - _KEPT_SECONDS
+    done = channel_parcels.c.state.not_in(_ON_THE_WAY)
+    await transaction.run(delete(channel_parcels).where(old, done))

@@ -1,0 +1,116 @@
+"""What came, in the store: accepted → answered | refused | failed. Known by a digest of its id.
+
+Each function is part of a transaction. Of what is over only that it was is kept, for a while; its
+words are taken out at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import delete, func, insert, select, update
+
+from waifu_llm.channels.channel import Said
+from waifu_llm.channels.people import Person
+from waifu_llm.chats.fields import storable
+from waifu_llm.chats.tables import channel_people, channel_received
+from waifu_llm.chats.transaction import AnyRow, Transaction
+
+_KEPT_SECONDS = 30 * 86_400.0
+_encode = msgspec.json.Encoder().encode
+
+
+class Received(Struct, frozen=True):
+    """What came, and is to be answered."""
+
+    key: str
+    address: str
+    text: str
+    about: dict[str, Any]
+    tries: int
+
+
+def key_of(id: str) -> str:
+    """Of any length, from anybody: kept as something that tells nothing."""
+    return hashlib.sha256(id.encode("utf-8", "replace")).hexdigest()
+
+
+async def is_known(transaction: Transaction, channel: str, key: str) -> bool:
+    statement = select(channel_received.c.id).where(*_this(channel, key))
+    return await transaction.first(statement) is not None
+
+
+async def accept(
+    transaction: Transaction, channel: str, person: Person, said: Said, state: str
+) -> None:
+    """With its words only where it is to be answered."""
+    kept = state == "accepted"
+    values = {
+        "channel": channel,
+        "id": key_of(said.id),
+        "person": person.number,
+        "text": storable(said.text) if kept else "",
+        "about": storable(_encode(said.about).decode()) if kept else "{}",
+        "state": state,
+        "tries": 0,
+        "accepted": time.time(),
+    }
+    await transaction.run(insert(channel_received).values(values))
+
+
+async def is_waiting(transaction: Transaction, channel: str, key: str) -> bool:
+    waits = channel_received.c.state == "accepted"
+    statement = select(channel_received.c.id).where(*_this(channel, key), waits)
+    return await transaction.first(statement) is not None
+
+
+async def settle(transaction: Transaction, channel: str, key: str, state: str) -> None:
+    values = {"state": state, "text": "", "about": "{}"}
+    changed = update(channel_received).where(*_this(channel, key))
+    await transaction.run(changed.values(values))
+
+
+async def unanswered(
+    transaction: Transaction, channel: str, besides: Collection[str], most: int
+) -> list[Received]:
+    """The oldest first. Each is counted as tried: what ends the module again and again is given
+    up."""
+    waiting = channel_received.c.channel == channel, channel_received.c.state == "accepted"
+    joined = select(channel_received, channel_people.c.address).join(
+        channel_people, channel_people.c.number == channel_received.c.person
+    )
+    rows = await transaction.all(
+        joined.where(*waiting).order_by(channel_received.c.accepted).limit(most + len(besides))
+    )
+    found = [_received(row) for row in rows if row.id not in besides][:most]
+    for each in found:
+        changed = update(channel_received).where(*_this(channel, each.key))
+        await transaction.run(changed.values(tries=channel_received.c.tries + 1))
+    return found
+
+
+def _received(row: AnyRow) -> Received:
+    return Received(row.id, row.address, row.text, msgspec.json.decode(row.about), row.tries + 1)
+
+
+def _this(channel: str, key: str) -> tuple[Any, Any]:
+    return channel_received.c.channel == channel, channel_received.c.id == key
+
+
+async def pending(transaction: Transaction, person: Person) -> int:
+    """How many of this person's are to be answered yet."""
+    waits = channel_received.c.person == person.number, channel_received.c.state == "accepted"
+    row = await transaction.first(select(func.count()).select_from(channel_received).where(*waits))
+    return row[0] if row else 0
+
+
+async def forget_old(transaction: Transaction) -> None:
+    old = channel_received.c.accepted < time.time() - _KEPT_SECONDS
+    await transaction.run(
+        delete(channel_received).where(old, channel_received.c.state != "accepted")
+    )
