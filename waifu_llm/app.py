@@ -137,11 +137,20 @@ class Module:
 
     def _more_routes(self) -> list[Route]:
         """Those of rooms that are open."""
-        if not self._chats:
-            return []
-        from waifu_llm.doors.http.instruction_routes import InstructionRoutes
+        assert self._helpers  # open wherever this door is
+        from waifu_llm.doors.http.helper_routes import HelperRoutes
 
-        return InstructionRoutes(self._chats.instructions).routes()
+        behind_proxy = self._config.behind_proxy
+        routes = HelperRoutes(self._helpers.requests, behind_proxy=behind_proxy).routes()
+        if self._chats:
+            from waifu_llm.doors.http.instruction_routes import InstructionRoutes
+
+            routes += InstructionRoutes(self._chats.instructions).routes()
+        if self._channels:
+            from waifu_llm.doors.http.channel_routes import channel_routes
+
+            routes += channel_routes(self._channels.routes())
+        return routes
 
     def _is_installed(self, spec: ProviderSpec) -> bool:
         return self._core.processes.environments.find(spec) is not None
@@ -184,13 +193,14 @@ class Module:
         Raises:
             ConfigError: When a table is wrong, or what they need is not installed.
         """
-        if not self._config.helpers:
+        if not self._config.helpers and self._config.http_port < 0:
             return
-        with needed("http", "A table `helpers` of the configuration"):
+        with needed("http", "HTTP, and a table `helpers` of the configuration,"):
             from waifu_llm.helpers.opening import Helpers
 
         self._helpers = Helpers(self._config, self._core.paths, self._engine, self._core.redactor)
         self._helpers.open()
+
     async def _make_channels(self) -> None:
         """
         Raises:

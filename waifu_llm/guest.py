@@ -5,9 +5,9 @@ Every door opens a Guest for each of its clients, calls these methods, and sends
 
 from __future__ import annotations
 
-from time import monotonic
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from waifu_llm import profiles

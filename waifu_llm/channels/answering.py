@@ -1,4 +1,4 @@
-"""Where answers come from: whoever gives them is an Answer; this one asks the model alone."""
+"""Where answers come from: whoever gives them is an Answer; this one asks a model."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ class Answer(Protocol):
 
 
 class Plain:
-    """A guest of the engine for each answer, without helpers."""
+    """A guest of the engine for each answer."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def __call__(self, persona: Persona, messages: Sequence[Message]) -> str:
         asked = Asked(persona.provider, key=persona.key)
-        return await ask(self._engine, asked, persona.before(messages), persona.params, None)
+        said, params = persona.before(messages), persona.params
+        return await ask(self._engine, asked, said, params, None, helpers=persona.helpers)

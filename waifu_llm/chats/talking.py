@@ -49,8 +49,10 @@ async def ask(
     messages: Sequence[Message],
     params: Params,
     on_chunk: OnChunk | None,
+    *,
+    helpers: bool = False,
 ) -> str:
-    """The whole answer. What does not fit is tried once more with the later half of what was said,
+    """The whole answer, with the helpers' help where that is asked for. What does not fit is tried once more with the later half of what was said,
     and with who the model is to be.
 
     Raises:
@@ -58,14 +60,14 @@ async def ask(
         WaifuError: When there is no answer.
     """
     try:
-        return await _ask(engine, asked, messages, params, on_chunk)
+        return await _ask(engine, asked, messages, params, on_chunk, helpers)
     except ContextTooLong:
         persona = messages[:1] if messages[0].role == "system" else []
         said = messages[len(persona) :]
         if len(said) < 2:
             raise
         half = [*persona, *said[len(said) // 2 :]]
-        return await _ask(engine, asked, half, params, on_chunk)
+        return await _ask(engine, asked, half, params, on_chunk, helpers)
 
 
 async def _ask(
@@ -74,6 +76,7 @@ async def _ask(
     messages: Sequence[Message],
     params: Params,
     on_chunk: OnChunk | None,
+    helpers: bool,
 ) -> str:
     guest, listener = engine.enter(), _Listener(on_chunk)
     try:
@@ -84,6 +87,7 @@ async def _ask(
             messages=list(messages),
             params=params,
             stream=True,  # whoever listens: one limit for all of an answer would end long ones
+            helpers=helpers and engine.has_helpers,
         )
         guest.generate(request, listener)
         final = await listener.over

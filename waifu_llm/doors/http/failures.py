@@ -72,7 +72,9 @@ Shape = Callable[[WaifuError], Any]
 
 
 def status_of(error: WaifuError) -> int:
-    return next(
+    """What a room has said itself comes before what is usual."""
+    own: int | None = getattr(error, "http_status", None)
+    return own or next(
         STATUS[kind] for kind in (*type(error).__mro__, errors.Unexpected) if kind in STATUS
     )
 

@@ -17,6 +17,7 @@ class Plan(Struct):
     refusal: Answer | None = None
     """What is answered in any case."""
     match: Match | None = None
+    has_token: bool = False
     delay: float = 0.0
     """How long who guesses tokens waits."""
     headers: dict[str, str] = field(default_factory=dict)

@@ -32,6 +32,7 @@ class Exchange(Struct):
     body: Any
     """The same, typed as the route says; None where it takes none."""
     reply: Reply
+    has_token: bool = False
 
 
 Handler = Callable[[Exchange], Awaitable[Any]]

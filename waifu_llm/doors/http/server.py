@@ -154,11 +154,12 @@ class HttpDoor:
         except Refused as refused:
             head.keeps_alive = False
             raise _REFUSALS[refused.status](refused.message) from None
+        plan.has_token = verdict is Verdict.HAS_TOKEN
         plan.headers = _for_browsers(head)
         if _is_preflight(head):
             plan.refusal = _preflight(head)
             return
-        if verdict is not Verdict.HAS_TOKEN and _needs_token(plan.match):
+        if not plan.has_token and _needs_token(plan.match):
             head.keeps_alive = False
             raise NoToken(
                 "This needs the module's token: send the header `Authorization: Bearer TOKEN`. "
@@ -193,7 +194,8 @@ class HttpDoor:
         route, head = match.route, plan.head
         try:
             body = bodies.read(route, head, data, plan.limit)
-            given = await route.handler(Exchange(head, route, match.params, data, body, reply))
+            exchange = Exchange(head, route, match.params, data, body, reply, plan.has_token)
+            given = await route.handler(exchange)
             answer = given if isinstance(given, Answer) else Answer(body=bodies.encode(given))
         except WaifuError as error:
             answer = failure(error, route.shape)
