@@ -52,7 +52,7 @@ async def ask(
     *,
     helpers: bool = False,
 ) -> str:
-    """The whole answer, with the helpers' help where that is asked for. What does not fit is tried once more with the later half of what was said,
+    """The whole answer. What does not fit is tried once more with the later half of what was said,
     and with who the model is to be.
 
     Raises:
