@@ -19,6 +19,7 @@ from waifu_llm.signals import Signals
 from waifu_llm.stored import Stored
 
 PARENT_POLL_SECONDS = 1.0
+_CANCEL_AGAIN_SECONDS = 0.2
 
 log = logging.getLogger("waifu_llm")
 
@@ -77,8 +78,7 @@ class Core:
         await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await _end(task)
             return False
         task.result()
         return True
@@ -107,6 +107,14 @@ class Core:
             await asyncio.sleep(PARENT_POLL_SECONDS)
         if self.config.parent_pid:
             self.stopping.set()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """One cancellation may be lost on the way in."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_CANCEL_AGAIN_SECONDS)
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -89,6 +89,7 @@ def test_nobody_and_nothing_is_shown_as_that(waifu_llm: Run, redis: Redis) -> No
         "workers": []
     }
     assert "Nothing waits" in waifu_llm("queue", "show", "--redis", redis.url).stdout
+    assert "Nothing waits" in waifu_llm("queue", WAIFU_LLM_REDIS=redis.url).stdout
 
 
 def test_only_what_is_parked_can_be_dropped_or_tried_again(waifu_llm: Run, redis: Redis) -> None:

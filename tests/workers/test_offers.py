@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support import LIMIT
 
-from waifu_llm.errors import Authorization
+from waifu_llm.errors import Authorization, Unavailable
 from waifu_llm.workers.offers import Offers
 from waifu_llm.workers.roll import Offer
 
@@ -19,6 +21,8 @@ class Machine:
     def __init__(self, *models: str) -> None:
         self.there = list(models)
         self.has_key = True
+        self.is_slow = False
+        self.loads = 0
         self.stored = SimpleNamespace(settings=self._settings)
 
     def find(self, provider: str) -> Any:
@@ -28,11 +32,17 @@ class Machine:
         return 4
 
     def enter(self, *, client: bool) -> Any:
-        async def nothing(*_: object) -> None: ...
+        async def load(*_: object) -> None:
+            self.loads += 1
+            try:
+                await asyncio.sleep(LIMIT if self.is_slow else 0)
+            except asyncio.CancelledError:
+                raise Unavailable("The load was given up.") from None
+
         async def models(provider: str) -> list[str]:
             return self.there
 
-        return SimpleNamespace(holdings=SimpleNamespace(load=nothing, models=models))
+        return SimpleNamespace(holdings=SimpleNamespace(load=load, models=models))
 
     def leave(self, guest: Any) -> None: ...
 
@@ -50,23 +60,36 @@ async def test_all_models_that_are_there_are_offered_where_none_is_named() -> No
     assert await offers(Machine("a", "b"), "p").look() == {"p": Offer(["a", "b"], 4)}
 
 
-async def test_a_named_model_that_is_not_there_is_not_offered_until_it_is(
+async def test_a_named_model_is_offered_and_told_of_once_where_it_is_not_listed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    machine = Machine("a")
-    found = offers(machine, "p/a", "p/late")
+    machine = Machine("a", "llama:latest")
+    found = offers(machine, "p/a", "p/late", "p/llama")
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            assert await found.look() == {"p": Offer(["a"], 4)}
+            assert await found.look() == {"p": Offer(["a", "late", "llama"], 4)}
+        machine.there.append("late")
+        await found.look()
     assert [each.message for each in caplog.records] == [
-        "p/late is not offered now: There is a here."
+        "p/late is offered, and not listed here: a, llama:latest"
     ]
-    machine.there.append("late")
-    assert await found.look() == {"p": Offer(["a", "late"], 4)}
 
 
-async def test_a_name_without_a_tag_means_the_latest() -> None:
-    assert await offers(Machine("llama:latest"), "p/llama").look() == {"p": Offer(["llama"], 4)}
+async def test_a_server_that_lists_nothing_is_no_trouble(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert await offers(Machine(), "p/a").look() == {"p": Offer(["a"], 4)}
+    assert not caplog.records
+
+
+async def test_a_look_that_is_cut_off_goes_on_with_nothing() -> None:
+    machine = Machine()
+    machine.is_slow = True
+    looking = asyncio.create_task(offers(machine, "p", "q", "r").look())
+    await asyncio.sleep(0)
+    looking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await looking
+    assert machine.loads == 1
 
 
 async def test_who_has_no_key_offers_none_of_its_models(caplog: pytest.LogCaptureFixture) -> None:

@@ -54,18 +54,25 @@ def _oversee(
     return with_lists(psylink, lists) if psylink else with_redis(redis, streams)
 
 
-@click.group("queue", short_help="Show what waits for workers, and see to what was parked.")
-def command() -> None:
+@click.group(
+    "queue",
+    invoke_without_command=True,
+    short_help="Show what waits for workers, and see to what was parked.",
+)
+@click.pass_context
+def command(context: click.Context) -> None:
     """Show what waits for workers, and see to what was parked: what killed one worker after the
-    other, or could not be read.
+    other, or could not be read. Without a command it shows them.
 
     \b
     Examples:
-      waifu-llm queue show
+      waifu-llm queue
       waifu-llm queue show --psylink config.toml
       waifu-llm queue retry 1795293361768-0
       waifu-llm queue drop --all
     """
+    if context.invoked_subcommand is None:
+        context.invoke(show)
 
 
 @command.command("show", short_help="Show the queues, and what was parked.")

@@ -22,7 +22,7 @@ from redis.exceptions import (
 )
 
 from waifu_llm.config import ConfigError
-from waifu_llm.errors import Unavailable
+from waifu_llm.errors import Unavailable, WaifuError
 from waifu_llm.workers.outages import Outages
 
 ANSWER_SECONDS = 10.0
@@ -32,6 +32,7 @@ BLOCK_SECONDS = 2.0
 _SCHEMES = ("redis", "rediss")
 _OLDEST = (6, 2)
 _CONNECTIONS = 128
+_SECRET_OPTIONS = ("password", "ssl_password")
 
 T = TypeVar("T")
 Entry = tuple[bytes, dict[bytes, bytes]]
@@ -141,12 +142,15 @@ def secrets_of(url: str) -> list[str]:
     """The password, wherever it stands, also as the URL has it."""
     parts = urlsplit(url)
     asked = parse_qs(parts.query)
-    found = {unquote(parts.password or ""), *asked.get("password", ())} - {""}
+    also = (value for name in _SECRET_OPTIONS for value in asked.get(name, ()))
+    found = {unquote(parts.password or ""), *also} - {""}
     return list(found | {quote(each, safe="") for each in found})
 
 
 def explain(exc: BaseException, place: str) -> str:
     """What went wrong, in a sentence, and never with the password."""
+    if isinstance(exc, WaifuError):
+        return exc.message
     if isinstance(exc, AuthenticationError):
         return f"The Redis at {place} refuses the user or the password."
     if isinstance(exc, NoPermissionError):

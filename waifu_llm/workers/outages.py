@@ -35,12 +35,17 @@ class Outages:
         self._explain = explain
         self.trouble = ""
         """Why it cannot be used, in a sentence; nothing while it can."""
-        self._back_at = -math.inf
+        self._over_at = -math.inf
+
+    @property
+    def over_at(self) -> float:
+        """Since when it can be used without a break, by this machine's clock."""
+        return monotonic() if self.trouble else self._over_at
 
     @property
     def steady_for(self) -> float:
-        """Seconds that it can be used now without a break."""
-        return 0.0 if self.trouble else monotonic() - self._back_at
+        """The seconds since."""
+        return monotonic() - self.over_at
 
     async def through(self, step: Callable[[], Awaitable[T]]) -> T:
         """Do this, however often it takes. A step may have been done whose answer was lost, so
@@ -67,7 +72,7 @@ class Outages:
             log.warning("%s Trying on.", trouble)
         elif self.trouble and not trouble:
             log.warning("Redis is there again.")
-            self._back_at = monotonic()
+            self._over_at = monotonic()
         self.trouble = trouble
 
 

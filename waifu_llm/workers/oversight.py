@@ -75,7 +75,9 @@ class Oversight:
         there = {each.id: each for each in await self._all_parked()}
         for id in ids:
             if id not in there:
-                raise InvalidMessage(f"Nothing is parked under `{id}`. `waifu-llm queue` lists it.")
+                raise InvalidMessage(
+                    f"Nothing is parked under `{id}`. `waifu-llm queue` shows what is."
+                )
         return [there[id] for id in ids]
 
     async def _all_parked(self) -> list[Parked]:

@@ -21,7 +21,6 @@ from waifu_llm.workers.outages import ALL_ARE_BACK_SECONDS
 
 _SHOWN = 20
 _FORGOTTEN_SECONDS = 3600.0
-_DEAF_SECONDS = 3.0
 _STRANGER_SECONDS = 5.0
 """So long one is there that took something before it was seen here: what it says of itself comes
 with the next look."""
@@ -71,12 +70,10 @@ class Roll:
         self._said: dict[str, Said] = {}
         self._heard: dict[str, float] = {}
         """When each said something new, by our clock; or took something, before it was seen."""
-        self._looked = monotonic()
 
     async def look(self) -> None:
         redis = self._link.redis
         told: Any = await redis.zrange(self._names.workers, 0, -1)
-        self._forgive()
         ids = [id.decode() for id in told]
         if ids:
             found: Any = await redis.mget([self._names.worker(id) for id in ids])
@@ -87,13 +84,6 @@ class Roll:
         await redis.zremrangebyscore(self._names.workers, "-inf", gone)
         self._heard = {id: at for id, at in self._heard.items() if self.is_there(id)}
         self._said = {id: said for id, said in self._said.items() if id in self._heard}
-
-    def _forgive(self) -> None:
-        """Nobody could be heard while we could not look, and some come back later than we."""
-        now, before = monotonic(), self._looked
-        self._looked = now
-        if now - before > _DEAF_SECONDS:
-            self._heard = dict.fromkeys(self._heard, now + ALL_ARE_BACK_SECONDS)
 
     def _note(self, said: Said) -> None:
         known = self._said.get(said.id)
@@ -111,11 +101,14 @@ class Roll:
         return sorted(self._said.values(), key=lambda said: said.id)
 
     def is_there(self, worker: str) -> bool:
+        """Nobody could be heard while Redis was away, and some come back later than we."""
         heard = self._heard.get(worker)
         if heard is None:
             return False
         said = self._said.get(worker)
-        return monotonic() - heard < (said.lease if said else _STRANGER_SECONDS)
+        lease = said.lease if said else _STRANGER_SECONDS
+        all_were_back = self._link.outages.over_at + ALL_ARE_BACK_SECONDS
+        return monotonic() - max(heard, all_were_back) < lease
 
     # Who does what
 
@@ -128,7 +121,8 @@ class Roll:
         """
         offers = list(self._offers(provider))
         if not offers:
-            raise Unavailable(_nobody_offers(provider, self.workers))
+            there = [said for said in self.workers if self.is_there(said.id)]
+            raise Unavailable(_nobody_offers(provider, there))
         if not model:
             return route(provider)
         if any(offer.models is not None and model in offer.models for offer in offers):
@@ -193,3 +187,8 @@ def _told(ids: Mapping[str, list[str]]) -> str:
 def _some(names: Sequence[str], between: str = ", ") -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"{between.join(names[:_SHOWN])}{more}"
+
+
+def is_among(model: str, there: Sequence[str]) -> bool:
+    """A name without a tag means the latest, and that of a file may have its ending."""
+    return any(name in (model, f"{model}:latest", model.removesuffix(".gguf")) for name in there)

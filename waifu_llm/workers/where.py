@@ -6,8 +6,8 @@ What brings a key of its own is done here: no key goes through Redis.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -22,9 +22,8 @@ from waifu_llm.secrecy import secrets_in
 from waifu_llm.specs import ProviderSpec
 from waifu_llm.workers.far import FarBackend
 from waifu_llm.workers.fleet import Fleet
-from waifu_llm.workers.spread import Spread
+from waifu_llm.workers.spread import At, Plan, Spread
 
-At = Literal["workers", "here", "here first"]
 _OF_JOBS = 3 / 4
 """So much of what may be with the workers at a time. The rest is for what somebody waits for."""
 log = logging.getLogger("waifu_llm.workers")
@@ -96,25 +95,28 @@ class Where:
         async def open_both(
             spec: ProviderSpec, settings: Mapping[str, Any], progress: Progress
         ) -> Backend:
-            far, at = FarBackend(self._fleet, source), self._at(spec)
+            far, plan = FarBackend(self._fleet, source), self._plan(spec)
             try:
                 here = await self._open_here(spec, settings, progress)
             except WaifuError as error:
-                if at(None) == "here" or "here" in self._rules.all_of(spec.name):
+                if plan.some_stay or plan.at(None) == "here":
                     raise
                 log.warning("%s is left to workers: %s", spec.name, error.message)
                 return far
-            return Spread(here, far, places, at, lambda: self._fleet.roll.models(spec.name) or [])
+            return Spread(here, far, places, plan)
 
         return open_both
 
-    def _at(self, spec: ProviderSpec) -> Callable[[str | None], At]:
+    def _plan(self, spec: ProviderSpec) -> Plan:
         def at(model: str | None) -> At:
             found = self._rules.of(spec.name, model)
             overflows = found == "here first" and self._fleet.roll.has(spec.name, model)
             return found if found != "here first" or overflows else "here"
 
-        return at
+        def offered() -> Sequence[str]:
+            return self._fleet.roll.models(spec.name) or ()
+
+        return Plan(at, offered, some_stay="here" in self._rules.all_of(spec.name))
 
 
 def _source(

@@ -17,6 +17,9 @@ from waifu_llm.workers.psylink.messages import Parked
 from waifu_llm.workers.psylink.oversight import Oversight
 from waifu_llm.workers.psylink.queues import PromptQueue
 
+DEEP = b'{"x": ' + b"[" * 5000 + b"]" * 5000 + b"}"
+ENDLESS = b'{"timestamp": ' + b"9" * 400 + b"}"
+
 
 @pytest.fixture
 async def link(redis: Redis, client: PlainClient) -> AsyncIterator[AsyncRedis]:
@@ -48,10 +51,13 @@ async def test_each_priority_is_told_with_how_long_its_oldest_waits(
 async def test_what_cannot_be_read_counts_and_harms_nothing(
     client: PlainClient, oversight: Oversight
 ) -> None:
-    for each in (b"\xff", b"[]", b'{"priority": "high", "timestamp": "now"}'):
+    for each in (b"\xff", b"[]", b'{"priority": "high", "timestamp": "now"}', DEEP, ENDLESS):
         client.push(each)
+        park(client, each.decode("latin-1"))
+    client.redis.lpush(f"{PROMPTS}:parked", DEEP, ENDLESS)
     (queue,) = await oversight.queues()
-    assert (queue.waiting, queue.waiting_seconds) == (3, 0.0)
+    assert (queue.waiting, queue.waiting_seconds) == (5, 0.0)
+    assert len(await oversight.parked()) == 7
 
 
 def park(client: PlainClient, message: str, queue: str = PROMPTS) -> None:

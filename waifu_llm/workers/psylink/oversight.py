@@ -20,7 +20,8 @@ _Message = dict[str, Any]
 _NOTHING: _Message = {}
 _ID_LENGTH = 12
 _PUT_BACK = Script("""
-if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 1 then redis.call('RPUSH', KEYS[2], ARGV[2]) end
+if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+return redis.call('RPUSH', KEYS[2], ARGV[2])
 """)
 _DROP = Script("return redis.call('LREM', KEYS[1], 1, ARGV[1])")
 
@@ -58,9 +59,12 @@ class Oversight:
         message = _read(str(_read(raw).get("message", "")).encode())
         if not message:
             raise InvalidMessage(f"`{id}` is no message: nobody could take it.")
-        fresh = msgspec.json.encode({**message, "timestamp": int(time.time())})
-        await _PUT_BACK.run(self._redis, [f"{name}:parked", name], raw, fresh)
-        say(f"It is in {name} again.")
+        now, _ = await self._redis.time()
+        fresh = msgspec.json.encode({**message, "timestamp": now})
+        if await _PUT_BACK.run(self._redis, [f"{name}:parked", name], raw, fresh):
+            say(f"It is in {name} again.")
+        else:
+            raise _nothing_there(id)
 
     async def drop(self, ids: Sequence[str]) -> int:
         """
@@ -80,7 +84,7 @@ class Oversight:
         there = {_id(raw): (name, raw) for name, raw in await self._all_parked()}
         for id in ids:
             if id not in there:
-                raise InvalidMessage(f"Nothing is parked under `{id}`. `waifu-llm queue` lists it.")
+                raise _nothing_there(id)
         return [there[id] for id in ids]
 
     async def _all_parked(self) -> list[tuple[str, bytes]]:
@@ -97,6 +101,10 @@ class Oversight:
         return list(found)
 
 
+def _nothing_there(id: str) -> InvalidMessage:
+    return InvalidMessage(f"Nothing is parked under `{id}`. `waifu-llm queue` shows what is.")
+
+
 def _by_priority(messages: Iterable[bytes]) -> defaultdict[int, list[_Message]]:
     found: defaultdict[int, list[_Message]] = defaultdict(list)
     for each in map(_read, messages):
@@ -108,7 +116,7 @@ def _by_priority(messages: Iterable[bytes]) -> defaultdict[int, list[_Message]]:
 def _queue(name: str, what: str, waiting: Sequence[_Message], running: Sequence[Any]) -> Queue:
     now = time.time()
     stamps = [each.get("timestamp") for each in waiting]
-    waits = [now - each for each in stamps if isinstance(each, int | float)]
+    waits = [now - each for each in stamps if isinstance(each, int | float) and 0 <= each <= now]
     longest = round(max([0.0, *waits]), 3)
     return Queue(name, what, len(waiting), len(running), longest)
 
@@ -117,7 +125,7 @@ def _read(raw: bytes) -> _Message:
     """Nothing of what is no message."""
     try:
         return msgspec.json.decode(raw, type=_Message)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _NOTHING
 
 
@@ -128,10 +136,14 @@ def _about(raw: bytes) -> _Message:
     return {
         "id": _id(raw),
         "why": str(told.get("reason", "It cannot be read.")),
-        "when": float(told.get("timestamp", 0)),
+        "when": _time(told.get("timestamp")),
         "op": "command" if isinstance(said.get("input"), dict) else "prompt",
         "client": said.get("client_id"),
     }
+
+
+def _time(told: Any) -> float:
+    return float(told) if isinstance(told, int | float) and 0 <= told <= time.time() else 0.0
 
 
 def _id(raw: bytes) -> str:
