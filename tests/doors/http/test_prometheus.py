@@ -2,9 +2,13 @@
 
 import re
 
+import pytest
+
+from waifu_llm.client import connect
 from waifu_llm.doors.http.prometheus import write
 from waifu_llm.doors.http.traffic import Traffic
-from waifu_llm.metrics import Histogram, Metrics
+from waifu_llm.errors import InvalidProvider
+from waifu_llm.metrics import Metrics
 
 STATUS = {"version": "1", "waiting": 2, "loads": [], "jobs": {"waiting": 3, "by": {"a": 1}}}
 LINE = re.compile(r'[a-z_]+(\{([a-z]+="([^"\\\n]|\\.)*",?)+\})? -?\d+(\.\d+)?(e-?\d+)?')
@@ -36,14 +40,6 @@ def test_what_a_provider_came_to():
     assert 'waifu_llm_first_token_seconds_bucket{provider="echo",le="+Inf"} 1' in lines
     assert 'waifu_llm_first_token_seconds_sum{provider="echo"} 0.02' in lines
     assert 'waifu_llm_generation_seconds_count{provider="echo"} 2' in lines
-
-
-def test_what_lies_on_a_bound_is_within_it():
-    histogram = Histogram((1.0, 2.0))
-    for seconds in (0.5, 1.0, 1.5, 2.0, 2.5):
-        histogram.add(seconds)
-    assert histogram.counts == [2, 2, 1]
-    assert histogram.total == 7.5
 
 
 def test_several_things_of_one_provider_are_added():
@@ -82,6 +78,16 @@ async def test_a_real_module_counts(served):
     assert re.search(r'generations_total\{provider="echo",outcome="stop"\} [1-9]', text)
     assert 'path="/v1/chat/completions",status="200"' in text
     assert "hi" not in re.findall(r'="([^"]*)"', text)
+
+
+async def test_names_that_a_client_made_up_are_one(served):
+    """Else whoever asks for enough of them fills the memory of all who look."""
+    async with connect(served.module.url) as client:
+        with pytest.raises(InvalidProvider):
+            await client.generate("hi", provider="made_up", model_id="x")
+    text = (await served.plain().ask("GET", "/metrics")).body.decode()
+    assert "made_up" not in text
+    assert 'generations_total{provider="none",outcome="INVALID_PROVIDER"} 1' in text
 
 
 async def test_an_interrupt_is_timed(served):
