@@ -22,6 +22,7 @@ WITHOUT = "import sys; sys.modules['{}'] = None; from waifu_llm.__main__ import 
         ("alembic", ["serve", "--port", "0", "--store", "sqlite"], "chats"),
         ("asyncpg", ["serve", "--port", "0", "--store", "postgresql://box/chats"], "postgres"),
         ("aio_pika", ["serve", "--port", "0", "--rabbitmq", "env"], "rabbitmq"),
+        ("httptools", ["serve", "--port", "0", "--http-port", "0"], "http"),
         ("sqlalchemy", ["users", "list"], "chats"),
         ("asyncpg", ["chats", "list", "--store", "postgresql://box/chats"], "postgres"),
     ],

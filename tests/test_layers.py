@@ -57,7 +57,7 @@ LAYERS = [
     ["core", "workers", "helpers", "channels"],
     ["doors.trust", "doors.token", "doors.tls", "doors.frames", "doors.errands"],
     ["doors.lobby", "doors.replies"],
-    ["doors.backlog", "doors.instruction_messages", "doors.job_messages"],
+    ["doors.backlog", "doors.instruction_messages", "doors.job_messages", "doors.shared"],
     ["doors.messages", "doors.rabbitmq"],
     ["doors.websocket", "doors.http"],
     ["app", "worker_app", "client_names"],

@@ -84,9 +84,7 @@ class Module:
         await self._open_store()
         self._open_helpers()
         await self._make_channels()
-        urls = [_url(self._config, "ws", await self._door.open())]
-        if self._config.http_port >= 0:
-            urls.append(_url(self._config, "http", await self._open_http()))
+        urls = await self._open_doors()
         await self._jobs.open(self._chats.job_store if self._chats else None)
         await self._door.let_in()
         if self._http:
@@ -116,16 +114,33 @@ class Module:
         await closing.over()
         self._core.processes.kill()
 
-    async def _open_http(self) -> int:
+    async def _open_doors(self) -> list[str]:
         """
         Raises:
-            OSError: When the address cannot be listened at.
+            OSError: When an address cannot be listened at.
             WaifuError: When a setting cannot be, or what it needs is not installed.
+        """
+        config = self._config
+        if config.http_port < 0:
+            return [_url(config, "ws", await self._door.open())]
+        self._http = self._make_http()
+        if config.http_port != config.port or config.port == 0:
+            ports = [await self._door.open(), await self._http.open()]
+        else:
+            self._door.other = self._http.connection
+            ports = 2 * [await self._door.open()]
+            self._http.know_port(ports[1])
+        return [_url(config, *each) for each in zip(("ws", "http"), ports, strict=True)]
+
+    def _make_http(self) -> HttpDoor:
+        """
+        Raises:
+            ConfigError: When what it needs is not installed.
         """
         with needed("http", f"`http_port` (from {self._config.source('http_port')})"):
             from waifu_llm.doors.http.opening import http_door
 
-        self._http = http_door(
+        return http_door(
             self._engine,
             self._config,
             self._token,
@@ -133,7 +148,6 @@ class Module:
             self._is_installed,
             self._more_routes(),
         )
-        return await self._http.open()
 
     def _more_routes(self) -> list[Route]:
         """Those of rooms that are open."""

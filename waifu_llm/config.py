@@ -69,8 +69,8 @@ class Config:
     port: int = setting(7562, "Port to listen at; 0 picks a free one.", ge=0, le=65_535)
     http_port: int = setting(
         -1,
-        "Port for HTTP: OpenAI's API, Ollama's and more; 0 picks a free one, -1 is none. "
-        "Needs the extra `http`.",
+        "Port for HTTP, OpenAI's API and Ollama's; 0 picks a free one, -1 is none, that of `port` "
+        "is shared. Needs the extra `http`.",
         ge=-1,
         le=65_535,
     )

@@ -16,6 +16,7 @@ from waifu_llm.config import Config
 from waifu_llm.doors.frames import BEHIND, FrameWriter
 from waifu_llm.doors.lobby import CountedConnection, Lobby
 from waifu_llm.doors.messages import Conversation
+from waifu_llm.doors.shared import OtherDoor, SharedConnection
 from waifu_llm.doors.tls import tls_context
 from waifu_llm.doors.trust import Gate, Refused, Trust, Verdict, Visitor, is_loopback_name
 from waifu_llm.engine import Engine
@@ -50,6 +51,8 @@ class WebSocketDoor:
         self._status_of_doors = status_of_doors
         self.instructions: Instructions | None = None
         """Where instructions are carried out, once there is a store."""
+        self.other: OtherDoor | None = None
+        """Who takes what is no WebSocket, where a port is shared."""
         self._lobby = Lobby(config.max_connections, config.max_unauthorized)
         self._conversations: dict[Conversation, None] = {}
         self._server: Server | None = None
@@ -64,6 +67,8 @@ class WebSocketDoor:
         """
         config = self._config
         create: Any = partial(CountedConnection, self._lobby)  # typed too narrowly there
+        if self.other:
+            create = partial(SharedConnection, self.other, self._lobby)
         self._server = await serve(
             self._talk,
             config.host,

@@ -56,6 +56,17 @@ def ANSWERED(error: WaifuError) -> NotAnswered:
     return NotAnswered("error", error.message, {}, error.code)
 
 
+def _without(data: type[Struct], in_path: set[str], type: str) -> Any:
+    """What the body holds when the rest stands in the path; and whether it is to be streamed."""
+    named = [
+        (each.name, each.type) if each.required else (each.name, each.type, each.default)
+        for each in msgspec.structs.fields(data)
+        if each.name not in in_path
+    ]
+    more = [("stream", bool | None, None)] if type in LONG else []
+    return msgspec.defstruct(f"{data.__name__}Body{type.title()}", [*named, *more], kw_only=True)
+
+
 class InstructionRoutes:
     """Hands them to whoever carries them out."""
 
@@ -76,6 +87,7 @@ class InstructionRoutes:
             handler=partial(self._carry_out, line.type),
             summary=f"{line.summary} It is the instruction {line.type}.",
             takes=dict[str, Any] if has_body else None,
+            like=_without(data, in_path, line.type) if has_body else None,
             gives=Answered,
             query={} if has_body else {n: what for n, what in _QUERY.items() if n in fields},
             streams=EVENTS if line.type in LONG else "",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 
-from waifu_llm.doors.http.failures import OLLAMA, OPENAI, Failed, OllamaFailed, OpenAIFailed, Shape
+from waifu_llm.doors.http.failures import Shape
 from waifu_llm.doors.http.routes import Route
 from waifu_llm.version import __version__
 
@@ -29,10 +29,8 @@ _ANSWERED = {
     "504": "What was asked did not answer in time.",
 }
 _OF_ALL = ("401", "403", "421")
-_OF_BODIES = ("400", "413", "415")
-_OF_OTHERS = ("404", "429", "499", "500", "502", "503", "504")
-
-_FAILED: dict[Shape, Any] = {OPENAI: OpenAIFailed, OLLAMA: OllamaFailed}
+_OF_BODIES = ("413", "415")
+_OF_OTHERS = ("400", "404", "429", "499", "500", "502", "503", "504")
 
 Json = dict[str, Any]
 
@@ -68,7 +66,7 @@ def _kinds(routes: Iterable[Route]) -> list[Any]:
     """Each once, in an order that stays."""
     kinds: dict[int, Any] = {}
     for route in routes:
-        for kind in (route.takes, route.gives, _failed(route.shape)):
+        for kind in (route.like or route.takes, route.gives, _failed(route.shape)):
             if kind is not None:
                 kinds.setdefault(_key(kind), kind)
     return list(kinds.values())
@@ -79,7 +77,7 @@ def _key(kind: Any) -> int:
 
 
 def _failed(shape: Shape) -> Any:
-    return _FAILED.get(shape, Failed)
+    return get_type_hints(shape)["return"]
 
 
 def _operation(route: Route, known: Mapping[int, Json]) -> Json:
@@ -89,7 +87,7 @@ def _operation(route: Route, known: Mapping[int, Json]) -> Json:
     if parameters := [*_path_parameters(route), *_query_parameters(route)]:
         said["parameters"] = parameters
     if route.takes is not None:
-        content = {route.content_types[0]: {"schema": known[_key(route.takes)]}}
+        content = {route.content_types[0]: {"schema": known[_key(route.like or route.takes)]}}
         said["requestBody"] = {"required": True, "content": content}
     said["responses"] = {"200": _success(route, known), **_failures(route, known)}
     return said

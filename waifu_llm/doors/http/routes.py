@@ -50,6 +50,8 @@ class Route(Struct, frozen=True, kw_only=True):
     needs: Needs = "token"
     takes: Any = None
     """The type of its body. None: it has none, or the handler reads `data` itself."""
+    like: Any = None
+    """What the body is described by, where `takes` says less."""
     gives: Any = None
     """The type of its answer, for who reads the description."""
     media_type: str = "application/json"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from functools import partial
 
 from waifu_llm.config import Config
 from waifu_llm.doors.http import bodies
@@ -66,7 +65,7 @@ class HttpDoor:
         """
         config, loop = self._config, asyncio.get_running_loop()
         self._server = await loop.create_server(
-            partial(Connection, self),
+            self.connection,
             config.host,
             config.http_port,
             ssl=tls_context(config),
@@ -79,6 +78,10 @@ class HttpDoor:
     def know_port(self, port: int) -> None:
         """By which our own names are known, whoever listens there."""
         self._gate = Gate(self._config, self._token, port)
+
+    def connection(self) -> Connection:
+        """One more, of somebody who comes."""
+        return Connection(self)
 
     async def let_in(self) -> None:
         """Whoever comes, from now on."""

@@ -1,0 +1,56 @@
+"""The description of the routes."""
+
+import re
+
+from test_http_door import table
+
+from waifu_llm.doors.http.openapi import describe
+
+
+def test_every_route_is_described_once():
+    described = describe(table())
+    operations = [
+        (method.upper(), path) for path, methods in described["paths"].items() for method in methods
+    ]
+    assert sorted(operations) == sorted(
+        (route.method, re.sub(r"\*}", "}", route.path)) for route in table()
+    )
+    ids = [each["operationId"] for path in described["paths"].values() for each in path.values()]
+    assert len(set(ids)) == len(ids)
+
+
+def test_what_is_referred_to_is_there():
+    described = describe(table())
+    known = described["components"]["schemas"]
+    for name in re.findall(r"#/components/schemas/([\w.-]+)", str(described)):
+        assert name in known
+
+
+def test_who_needs_the_token_is_told():
+    for route in table():
+        path = re.sub(r"\*}", "}", route.path)
+        operation = describe(table())["paths"][path][route.method.lower()]
+        assert ("security" in operation) is (route.needs == "token")
+
+
+def test_what_stands_in_the_path_is_not_asked_for_in_the_body():
+    described = describe(table())
+    operation = described["paths"]["/v1/chats/{chat_id}/messages"]["post"]
+    name = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].split("/")[-1]
+    fields = described["components"]["schemas"][name]["properties"]
+    assert "user_input" in fields
+    assert "chat_id" not in fields
+
+
+async def test_it_is_served_to_who_has_the_token(served):
+    got = await served.plain().ask("GET", "/openapi.json")
+    assert got.json["openapi"] == "3.1.0"
+    assert "/v1/chat/completions" in got.json["paths"]
+
+
+async def test_the_page_runs_its_own_script_alone_and_asks_nobody_else(served):
+    got = await served.plain(authorization="").ask("GET", "/docs")
+    policy = got.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert b"http" not in got.body.replace(b"/openapi.json", b"").split(b"<h1>")[0]
+    assert served.token.encode() not in got.body

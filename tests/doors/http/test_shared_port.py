@@ -1,0 +1,120 @@
+"""One port for the WebSocket and for HTTP."""
+
+import asyncio
+import socket
+
+import pytest
+from websockets.asyncio.client import connect
+
+from waifu_llm.client import connect as client_connect
+from waifu_llm.doors import shared
+from waifu_llm.doors.shared import wants_websocket
+
+HANDSHAKE = b"GET / HTTP/1.1\r\nhost: x\r\nUpgrade: WebSocket\r\nconnection: upgrade\r\n\r\n"
+
+
+@pytest.fixture(scope="session")
+def one_port(serve_http):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    return serve_http("--port", port, "--http-port", port)
+
+
+def test_a_handshake_is_told_once_it_is_whole():
+    for length in range(len(HANDSHAKE)):
+        assert wants_websocket(HANDSHAKE[:length]) is None
+    assert wants_websocket(HANDSHAKE)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"POST ",
+        b"P",
+        b"ET",
+        b"GE T",
+        b"\x16\x03\x01",
+        b"GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nupgrade: h2c\r\n\r\n",
+        b"GET / HTTP/1.1\r\nx: y\r\n\r\nupgrade: websocket\r\n",
+        b"GET /" + b"x" * 70_000,
+    ],
+)
+def test_all_else_is_for_the_other_door(first):
+    assert wants_websocket(first) is False
+
+
+async def test_both_doors_are_at_one_port(one_port):
+    assert one_port.url.rpartition(":")[2] == one_port.module.url.rpartition(":")[2]
+    async with client_connect(one_port.module.url) as client:
+        await client.load("echo")
+        assert (await client.status())["clients"] == 1
+    plain = one_port.plain()
+    assert (await plain.ask("GET", "/healthz")).status == 200
+    asked = {"model": "echo/echo", "messages": [{"role": "user", "content": "hello"}]}
+    got = await plain.ask("POST", "/v1/chat/completions", asked)
+    assert got.json["choices"][0]["message"]["content"] == "hello"
+
+
+async def test_a_handshake_may_come_in_pieces(one_port):
+    line = await one_port.plain().connect()
+    head = (
+        f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{one_port.port}\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+    ).encode()
+    for part in (head[:3], head[3:50], head[50:]):
+        line.send(part)
+        await line.writer.drain()
+        await asyncio.sleep(0)
+    assert (await line.head())[0] == 101
+
+
+async def test_one_connection_stays_with_its_door(one_port):
+    plain = one_port.plain()
+    line = await plain.connect()
+    for _ in range(2):
+        line.send(plain.request("GET", "/healthz"))
+        assert (await line.answer()).status == 200
+
+
+async def test_pages_from_elsewhere_come_in_by_neither(one_port):
+    got = await one_port.plain(origin="https://evil.test").ask("GET", "/healthz")
+    assert got.status == 403
+    with pytest.raises(Exception, match="403"):
+        async with connect(one_port.module.url, origin="https://evil.test"):
+            pass
+
+
+async def test_who_does_not_say_what_it_wants_is_not_kept(monkeypatch):
+    class Transport:
+        aborted = False
+
+        def abort(self):
+            self.aborted = True
+
+    class Lobby:
+        def arrive(self, connection, transport): ...
+        def leave(self, connection): ...
+
+    monkeypatch.setattr(shared, "DECIDE_SECONDS", 0.01)
+    connection, transport = shared.SharedConnection.__new__(shared.SharedConnection), Transport()
+    connection._lobby = Lobby()
+    connection.connection_made(transport)
+    while not transport.aborted:
+        await asyncio.sleep(0.001)
+
+
+async def test_both_doors_close(serve_http):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    ours = serve_http("--port", port, "--http-port", port)
+    line = await ours.plain().connect()
+    line.send(ours.plain().request("GET", "/healthz"))
+    await line.answer()
+    async with client_connect(ours.module.url) as client:
+        await client.close_module()
+        assert await asyncio.to_thread(ours.module.wait) == 0
+    assert await line.is_closed()
