@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 MODE = sys.argv[1] if len(sys.argv) > 1 else "well"
@@ -96,6 +97,8 @@ def main() -> None:
         result = answer(asked)
         if result is not None:
             say({"id": asked["id"], "result": result})
+    if MODE == "deaf":  # to the end of what it is told
+        time.sleep(600)
 
 
 main()

@@ -349,11 +349,12 @@ async def test_nothing_from_the_network_is_run(stage: Stage, tmp_path: Path) -> 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills the module as POSIX has it")
 async def test_no_server_outlives_a_module_that_is_killed(tmp_path: Path) -> None:
+    """Not even one that does not look whether anybody is still there."""
     code = (
         "import asyncio, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]);"
         "from lent import Stage; from test_mcp import command, ready\n"
         "async def main():\n"
-        "    stage = Stage(Path(sys.argv[2]), helpers={'box': {'mcp': command()}})\n"
+        "    stage = Stage(Path(sys.argv[2]), helpers={'box': {'mcp': command('deaf')}})\n"
         "    way = (await ready(stage)) and stage.helpers.registry.all()[0].way\n"
         "    print(way._session._transport.pid, flush=True)\n"
         "    await asyncio.sleep(60)\n"
