@@ -78,6 +78,9 @@ def answer(asked: dict) -> dict | None:
 def main() -> None:
     if MODE == "dead":
         sys.exit("There is no key.")
+    if MODE == "slow":
+        while not Path(os.environ["GO"]).exists():
+            time.sleep(0.01)
     if MODE == "noisy":
         print("Welcome to my server!", flush=True)
     if MODE == "endless":
