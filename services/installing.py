@@ -7,11 +7,16 @@ import glob
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from filelock import FileLock
+
 _NO_AUTOSTART = Path("/usr/sbin/policy-rc.d")
+_INSTALLING = Path(tempfile.gettempdir()) / "waifu-llm-installing.lock"
+"""Debian's packages are installed by one at a time."""
 
 
 class Missing(Exception):
@@ -45,7 +50,7 @@ def _install(package: str) -> bool:
         return False
     variables = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     command = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", package]
-    with _nothing_starts():
+    with FileLock(_INSTALLING), _nothing_starts():
         for step in (["apt-get", "update", "--quiet"], command):
             done = subprocess.run(step, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -51,8 +51,8 @@ class Proxy:
             )
             back.transport.abort()
             self._open.discard(back)
-        except OSError:
-            pass  # nobody listens there
+        except (OSError, asyncio.CancelledError):
+            pass  # nobody listens there, or the run is over
         finally:
             writer.transport.abort()
             self._open.discard(writer)

@@ -1,4 +1,5 @@
 """Compiles llama.cpp beside the other tests: what comes of it is kept in `.cache` of the checkout.
+One does it, and who needs it meanwhile waits.
 
 python tests/compiling.py
 """
@@ -11,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from filelock import FileLock
 
 from waifu_llm.environments import Environments
 from waifu_llm.paths import bundled_providers
@@ -28,7 +31,9 @@ def install(name: str, home: Path) -> None:
     """Into a home of the tests."""
     spec = discover(bundled_providers(), home / "none").find(name)
     environments = Environments(home / "provider_envs", KEPT)
-    asyncio.run(environments.ensure(spec, lambda *_: None))
+    KEPT.mkdir(exist_ok=True)
+    with FileLock(KEPT / f"{name}.lock"):
+        asyncio.run(environments.ensure(spec, lambda *_: None))
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import compiling
 import pytest
@@ -61,9 +61,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """It takes minutes, in which the other tests run."""
-    if any(map(_compiles, session.items)) and not session.config.option.collectonly:
+    """Compiling takes minutes, in which the other tests run."""
+    is_one_of_several = hasattr(session.config, "workerinput")
+    if is_one_of_several or session.config.option.collectonly:
+        return
+    if any(map(_compiles, session.items)):
         session.config.stash[COMPILING] = compiling.start()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    """The same, by who looks after several that run beside each other."""
+    if COMPILING not in node.config.stash and any("[llamacpp]" in id for id in ids):
+        node.config.stash[COMPILING] = compiling.start()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -77,12 +87,10 @@ def _compiles(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(scope="session")
-def install_local(home: Path, pytestconfig: pytest.Config) -> Callable[[str], None]:
+def install_local(home: Path) -> Callable[[str], None]:
     """Installs a provider of local models."""
 
     def install(name: str) -> None:
-        if name == "llamacpp":
-            pytestconfig.stash[COMPILING].wait()  # should it have failed, the next line says why
         compiling.install(name, home)
 
     return install

@@ -100,7 +100,7 @@ class Module:
     async def _open_fleet(self) -> None:
         """
         Raises:
-            WaifuError: When their Redis does not answer, or what it needs is not installed.
+            WaifuError: When their Redis refuses us, or what it needs is not installed.
         """
         if not self._config.workers:
             return

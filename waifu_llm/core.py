@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from waifu_llm import plugins, profiles, system
 from waifu_llm.config import Config
@@ -18,6 +19,7 @@ from waifu_llm.signals import Signals
 from waifu_llm.stored import Stored
 
 PARENT_POLL_SECONDS = 1.0
+_CANCEL_AGAIN_SECONDS = 0.2
 
 log = logging.getLogger("waifu_llm")
 
@@ -30,6 +32,7 @@ class Core:
         self.paths = paths
         self.redactor = Redactor()
         self.stopping = asyncio.Event()
+        self._watch: asyncio.Task[None] | None = None
         self.processes = Processes(config, paths)
         self.stored = Stored(config, paths, lambda: self.catalogue().specs)
         self.engine = Engine(
@@ -63,15 +66,32 @@ class Core:
         if self.stored.profiles:  # else nobody need wait for the catalogue
             profiles.see_no_clash(self.stored.profiles, self.catalogue().specs)
 
+    async def unless_stopped(self, doing: Coroutine[Any, Any, None]) -> bool:
+        """Do what may take long before there is anything to be stopped. Whether it was done."""
+        self._see_what_stops()
+        task, stopped = asyncio.create_task(doing), asyncio.create_task(self.stopping.wait())
+        await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not task.done():
+            await _end(task)
+            return False
+        task.result()
+        return True
+
     async def until_stopped(self, on_ready: Callable[[], None]) -> None:
         """A signal stops it, the parent's end, or whoever sets `stopping`."""
-        Signals(self.stopping, self.processes.kill).catch()
-        watch = asyncio.create_task(self._watch_parent())
+        self._see_what_stops()
         on_ready()
         await asyncio.to_thread(self.catalogue)  # ready before the first client asks for it
         self._warn_of_open_keys()
         await self.stopping.wait()
-        watch.cancel()
+        if self._watch:
+            self._watch.cancel()
+
+    def _see_what_stops(self) -> None:
+        if self._watch is None:
+            Signals(self.stopping, self.processes.kill).catch()
+            self._watch = asyncio.create_task(self._watch_parent())
 
     def _warn_of_open_keys(self) -> None:
         if self.stored.shows_keys(self.catalogue().specs):
@@ -82,6 +102,14 @@ class Core:
             await asyncio.sleep(PARENT_POLL_SECONDS)
         if self.config.parent_pid:
             self.stopping.set()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """One cancellation may be lost on the way in."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_CANCEL_AGAIN_SECONDS)
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

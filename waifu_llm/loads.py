@@ -20,7 +20,7 @@ from waifu_llm.errors import Busy, Overloaded, ProviderCrashed, Timeout, Unavail
 from waifu_llm.redaction import Redactor
 from waifu_llm.restarts import Restarts
 from waifu_llm.specs import ProviderSpec
-from waifu_llm.tasks import Tasks
+from waifu_llm.tasks import Tasks, is_ending
 
 OpenBackend = Callable[[ProviderSpec, Mapping[str, Any], Progress], Awaitable[Backend]]
 """Makes a Backend that is not loaded yet: `app.py` says how."""
@@ -166,7 +166,7 @@ class Loaded:
         try:
             return await asyncio.shield(loading)
         except asyncio.CancelledError:
-            if _is_cancelled_itself():
+            if is_ending():
                 raise
             raise Unavailable(f"The load of `{self.spec.name}` was given up.") from None
         finally:
@@ -272,12 +272,6 @@ class Loaded:
             "concurrency": self.concurrency,
             **(backend.status() if backend else {}),
         }
-
-
-def _is_cancelled_itself() -> bool:
-    """Whether it is the current task that is to end, and not what it waits for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _failure(task: asyncio.Task[Backend]) -> bool:

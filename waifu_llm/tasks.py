@@ -13,6 +13,12 @@ T = TypeVar("T")
 log = logging.getLogger("waifu_llm.tasks")
 
 
+def is_ending() -> bool:
+    """Whether it is the current task that is to end, and not what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class Tasks:
     """Those that run for one owner. What goes wrong in them, and is no answer, is logged."""
 

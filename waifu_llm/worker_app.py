@@ -39,11 +39,12 @@ class PsylinkModule:
         """Work until a signal comes or a command says `drain`, then finish what it has.
 
         Raises:
-            WaifuError: When Redis or the model cannot be used from the start.
+            WaifuError: When Redis refuses us, or the model cannot be loaded.
         """
         self._core.begin()
         try:
-            await self._link.check()
+            if not await self._core.unless_stopped(self._link.reach()):
+                return
             ready = partial(on_ready, self._worker.worker_id)
             working = asyncio.create_task(self._worker.run(ready))
             working.add_done_callback(lambda _: self._core.stopping.set())
@@ -95,11 +96,12 @@ class FarModule:
         """Work until a signal comes or somebody says `drain`, then finish what it has.
 
         Raises:
-            WaifuError: When Redis cannot be used from the start.
+            WaifuError: When Redis refuses us.
         """
         self._core.begin()
         try:
-            await self._worker.open()
+            if not await self._core.unless_stopped(self._worker.open()):
+                return
             gc.freeze()
             drained = asyncio.create_task(self._worker.until_drained())
             drained.add_done_callback(lambda _: self._core.stopping.set())

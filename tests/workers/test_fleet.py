@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
+from services.redis import Redis
+from waifu_llm.errors import Unavailable
 from waifu_llm.workers.events import Event
 from waifu_llm.workers.fleet import Fleet
-from waifu_llm.workers.link import Link
+from waifu_llm.workers.link import ANSWER_SECONDS, Link
 from waifu_llm.workers.names import Names
 
 
@@ -15,4 +21,27 @@ async def test_a_worker_is_there_from_when_it_takes_something() -> None:
     assert not fleet.roll.is_there("w")
     fleet._give(Event("of nobody", "run", 1, taken="w"), {})
     assert fleet.roll.is_there("w")
+    await fleet.close()
+
+
+async def test_a_redis_that_says_nothing_holds_nobody_up() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        link = Link(f"redis://127.0.0.1:{port}/0")
+        fleet = Fleet(link, Names("waifu"), lease=2.0, most_waiting=1)
+        async with asyncio.timeout(ANSWER_SECONDS / 2):
+            await fleet.open()
+        assert fleet.status()["state"] == "not connected"
+        await fleet.close()
+
+
+async def test_a_redis_that_refuses_us_is_said_at_once(redis: Redis) -> None:
+    link = Link(redis.url.replace("redis://", "redis://nobody:wrong@"))
+    fleet = Fleet(link, Names("waifu"), lease=2.0, most_waiting=1)
+    with pytest.raises(Unavailable, match="refuses the user or the password"):
+        await fleet.open()
     await fleet.close()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from waifu_llm.errors import InvalidModel, Unavailable
-from waifu_llm.workers import roll
-from waifu_llm.workers.outages import ALL_ARE_BACK_SECONDS
-from waifu_llm.workers.roll import Offer, Roll, Said
+from waifu_llm.workers import outages, roll
+from waifu_llm.workers.names import Names
+from waifu_llm.workers.outages import ALL_ARE_BACK_SECONDS, Outages
+from waifu_llm.workers.roll import Offer, Roll, Said, is_among
 
 
 def said(id: str, lease: float = 30.0, state: Any = "ready", **offers: Offer) -> Said:
@@ -20,7 +22,7 @@ def said(id: str, lease: float = 30.0, state: Any = "ready", **offers: Offer) ->
 @pytest.fixture
 def new_roll() -> Any:
     def new(*workers: Said) -> Roll:
-        found = Roll(None, None)  # type: ignore[arg-type]
+        found = Roll(SimpleNamespace(outages=Outages()), Names("waifu"))  # type: ignore[arg-type]
         for each in workers:
             found._note(each)
         return found
@@ -57,17 +59,19 @@ def test_a_long_model_name_becomes_a_short_route(new_roll: Any) -> None:
 
 
 def test_who_offers_nothing_of_it_is_said_with_what_there_is(new_roll: Any) -> None:
-    with pytest.raises(
-        Unavailable, match=r"No worker offers `ollama`. 1 are there, and offer llam"
-    ):
+    with pytest.raises(Unavailable, match=r"No worker offers `ollama`. There are w with llamacpp"):
         new_roll(said("w", llamacpp=TWO)).route("ollama", None)
     with pytest.raises(Unavailable, match="None is there"):
         new_roll().route("ollama", None)
 
 
 def test_a_model_that_none_has_is_said_with_those_that_they_have(new_roll: Any) -> None:
-    with pytest.raises(InvalidModel, match=r"No worker has the model `c` of `llamacpp`.*a, b"):
-        new_roll(said("w", llamacpp=TWO)).route("llamacpp", "c")
+    same = new_roll(said("v", llamacpp=TWO), said("w", llamacpp=TWO))
+    with pytest.raises(InvalidModel, match=r"model `c` of `llamacpp`. There are v, w with a, b"):
+        same.route("llamacpp", "c")
+    other = new_roll(said("v", llamacpp=Offer([], 1)), said("w", llamacpp=TWO))
+    with pytest.raises(InvalidModel, match=r"v with none; w with a, b\."):
+        other.route("llamacpp", "c")
 
 
 def test_one_that_drains_gets_nothing_more(new_roll: Any) -> None:
@@ -89,47 +93,79 @@ def test_one_that_says_nothing_new_is_not_there_after_its_lease(
     assert not found.has("openai", "x")
 
 
-def test_nobody_is_taken_for_dead_for_a_time_in_which_nobody_could_be_heard(
-    new_roll: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Clock:
+    """Of the roll, and of its link."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = time.monotonic()
+        for module in (roll, outages):
+            monkeypatch.setattr(module, "monotonic", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def test_nobody_is_taken_for_dead_while_nobody_could_be_heard(new_roll: Any, clock: Clock) -> None:
     found = new_roll(said("w", lease=30.0, openai=ANY))
-    now = time.monotonic()
-    monkeypatch.setattr(roll, "monotonic", lambda: now + 60.0)
-    found._forgive()
+    found._link.outages.tell(OSError("away"))
+    clock.now += 60.0
     assert found.is_there("w")
-    back_too = int(ALL_ARE_BACK_SECONDS)
-    for second in range(61, 91 + back_too + 1):
-        monkeypatch.setattr(roll, "monotonic", lambda at=now + second: at)
-        found._forgive()
+    found._link.outages.tell(None)
+    clock.now += ALL_ARE_BACK_SECONDS + 29.0
+    assert found.is_there("w")
+    clock.now += 2.0
     assert not found.is_there("w")
 
 
 def test_who_comes_back_later_than_we_is_waited_for_even_with_a_short_lease(
-    new_roll: Any, monkeypatch: pytest.MonkeyPatch
+    new_roll: Any, clock: Clock
 ) -> None:
     found = new_roll(said("w", lease=1.0, openai=ANY))
-    now = time.monotonic()
-    monkeypatch.setattr(roll, "monotonic", lambda: now + 60.0)
-    found._forgive()
-    monkeypatch.setattr(roll, "monotonic", lambda: now + 60.0 + ALL_ARE_BACK_SECONDS)
+    found._link.outages.tell(OSError("away"))
+    clock.now += 60.0
+    found._link.outages.tell(None)
+    clock.now += ALL_ARE_BACK_SECONDS
     assert found.is_there("w")
 
 
-def test_one_that_took_something_is_there_before_it_was_seen(
-    new_roll: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_dead_one_is_seen_however_long_a_look_takes(new_roll: Any, clock: Clock) -> None:
+    found = new_roll(said("w", lease=2.0, openai=ANY))
+
+    class SlowRedis:
+        async def zrange(self, *_: object) -> list[bytes]:
+            clock.now += 10.0
+            return [b"w"]
+
+        async def mget(self, *_: object) -> list[None]:
+            return [None]
+
+        async def zremrangebyscore(self, *_: object) -> None: ...
+
+    found._link.redis = SlowRedis()
+    for _ in range(2):
+        await found.look()
+    assert not found.is_there("w")
+    assert found.workers == []
+
+
+def test_one_that_took_something_is_there_before_it_was_seen(new_roll: Any, clock: Clock) -> None:
     found = new_roll()
-    now = time.monotonic()
     found.took("w")
     assert found.is_there("w")
-    monkeypatch.setattr(roll, "monotonic", lambda: now + 60.0)
+    clock.now += 60.0
     assert not found.is_there("w")
-    found._forgive()
-    assert found.is_there("w")
     found.took("w")
     found._note(said("w", lease=30.0, openai=ANY))
-    monkeypatch.setattr(roll, "monotonic", lambda: now + 80.0)
+    clock.now += 20.0
     assert found.is_there("w")
+
+
+def test_a_model_may_be_named_without_its_tag_or_with_the_ending_of_its_file() -> None:
+    assert is_among("llama", ["llama:latest"])
+    assert is_among("tiny.gguf", ["tiny"])
+    assert not is_among("llama", ["llama2", "llama:8b"])
 
 
 def test_the_models_of_all_are_told_once(new_roll: Any) -> None:

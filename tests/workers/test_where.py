@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from waifu_llm import config
+from waifu_llm.backend import Backend
+from waifu_llm.errors import NotInstalled
 from waifu_llm.loads import Place
 from waifu_llm.profiles import Profile
 from waifu_llm.specs import ProviderSpec, Setting
+from waifu_llm.workers.far import FarBackend
 from waifu_llm.workers.where import Rules, Where
 
 SPEC = ProviderSpec(
@@ -27,9 +30,9 @@ class NoFleet:
             return True
 
 
-def where(**settings: Any) -> Where:
+def where(open_here: Any = None, **settings: Any) -> Where:
     resolved = config.resolve({"workers": "redis://there", **settings}, {}, Path("nowhere"))
-    return Where(NoFleet(), resolved, None)  # type: ignore[arg-type]
+    return Where(NoFleet(), resolved, open_here)  # type: ignore[arg-type]
 
 
 def place(at: Where, profile: Profile | None = None, key: str | None = None, **asked: Any) -> Any:
@@ -78,8 +81,22 @@ def test_loads_alike_are_one_thing_and_others_are_not() -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, {"run_here_first": ("keyed",)}])
-def test_what_goes_to_workers_is_not_bound_by_what_this_machine_takes(settings: Any) -> None:
-    assert where(**settings).concurrency(SPEC, 3) == 256
+def test_jobs_leave_room_for_what_somebody_waits_for(settings: Any) -> None:
+    at = where(workers_at_once=100, **settings)
+    assert at.concurrency(SPEC, 3) == 75
+    assert place(at).concurrency == 100
+
+
+async def test_what_does_not_start_here_is_left_to_workers() -> None:
+    async def broken(*_: object) -> Backend:
+        raise NotInstalled("It is not there.")
+
+    first = place(where(broken, run_here_first=("keyed",)))
+    assert isinstance(await first.open(SPEC, {}, lambda *_: None), FarBackend)
+    for here, first in [(("keyed",), ("keyed/big",)), (("keyed/small",), ("keyed",))]:
+        mixed = place(where(broken, run_here=here, run_here_first=first))
+        with pytest.raises(NotInstalled):
+            await mixed.open(SPEC, {}, lambda *_: None)
 
 
 def test_what_stays_here_is_bound_as_ever() -> None:

@@ -8,16 +8,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from far_stage import LEASE, Far, client, see, slow
 from redis import Redis as Client
-from support import LIMIT, Module, Wire, generate
-from websockets.asyncio.client import connect
+from support import LIMIT, Module, generate
 
 from services.redis import Redis
 from waifu_llm.backend import Request
@@ -25,70 +24,9 @@ from waifu_llm.conversation import Message, Params
 from waifu_llm.jobs.work import Source
 from waifu_llm.workers.events import Errand, encode_errand
 
-LEASE = 2
 PASSWORD = "p@ss/word"
 SCALING = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text("utf-8")
 CANARY = "sk-canary-of-a-client"
-
-
-class Far:
-    """A worker that a test started."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        line = process.stdout.readline()  # type: ignore[union-attr]
-        assert line.startswith("working as "), line
-        self.id = line.removeprefix("working as ").strip()
-
-    def end(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.kill()
-        self.process.wait(LIMIT)
-        self.process.stdout.close()  # type: ignore[union-attr]
-
-
-@pytest.fixture
-def start_worker(home: Path, redis: Redis) -> Iterator[Callable[..., Far]]:
-    workers: list[Far] = []
-
-    def start(*flags: str, offers: str = "echo") -> Far:
-        command = [sys.executable, "-m", "waifu_llm", "worker", "--redis", redis.url, *flags]
-        command += ["--offers", offers, "--worker-lease-seconds", str(LEASE)]
-        variables = {**os.environ, "WAIFU_LLM_HOME": str(home)}
-        process = subprocess.Popen(command, env=variables, text=True, stdout=subprocess.PIPE)
-        workers.append(Far(process))
-        return workers[-1]
-
-    yield start
-    for worker in workers:
-        worker.end()
-
-
-@pytest.fixture(scope="module")
-def far_module(start_module: Callable[..., Module], redis: Redis) -> Module:
-    """One that leaves everything to workers."""
-    return start_module("--workers", redis.url, "--worker-lease-seconds", str(LEASE))
-
-
-@asynccontextmanager
-async def client(module: Module) -> AsyncIterator[Wire]:
-    async with connect(module.url, compression=None, max_size=None) as websocket:
-        wire = Wire(websocket)
-        await wire.ask({"type": "hello", "client": "test"})
-        yield wire
-
-
-async def see(module: Module, holds: Callable[[dict[str, Any]], bool]) -> None:
-    """Ask by a connection of its own: on another, answers come between."""
-    async with client(module) as wire:
-        await wire.status_until(holds)
-
-
-def slow(**more: Any) -> dict[str, Any]:
-    """A generation that would take minutes."""
-    params = {"extra": {"delay_ms": 50}, "max_output_length": 10_000}
-    return generate(model="count", params=params, provider="echo", **more)
 
 
 async def test_a_client_cannot_tell_that_a_worker_answers(
@@ -225,7 +163,7 @@ async def test_who_offers_nothing_of_it_is_said_in_words(
         await wire.status_until(lambda status: len(status["workers"]["workers"]) == 1)
         final = await wire.final(generate(model="count", provider="echo"))
         assert final["error"] == "INVALID_MODEL"
-        assert "They have: echo." in final["message"]
+        assert "with echo." in final["message"]
 
 
 async def test_no_key_goes_through_redis(
@@ -322,6 +260,7 @@ async def test_an_operator_sees_who_is_there_and_what_waits(
         queued = json.loads(ours("queue", redis, "show", "--json"))["queues"]
         assert [(each["running"], each["waiting"]) for each in queued] == [(1, 1)]
         assert queued[0]["waiting_seconds"] >= 0
+        await see(far_module, lambda status: status["workers"]["queues"][0]["waiting"] == 1)
         await wire.send({"type": "interrupt", "unique_request_id": "i"})
         await wire.until("interrupt_ack")
 
@@ -335,6 +274,8 @@ async def test_what_cannot_be_read_is_parked_and_harms_nothing(
     async with client(far_module) as wire:
         assert (await wire.final(generate("on", provider="echo")))["response"] == "on"
     await until(lambda: "It cannot be read" in ours("queue", redis, "show"))
+    await see(far_module, lambda status: status["workers"]["parked"] == 1)
+    assert "0 waiting, 1 parked" in command("status", "--url", far_module.url)
     id = json.loads(ours("queue", redis, "show", "--json"))["parked"][0]["id"]
     assert ours("queue", redis, "drop", id) == "1 dropped.\n"
     assert "parked" not in ours("queue", redis, "show")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -16,6 +17,7 @@ from waifu_llm.extras import needed
 if TYPE_CHECKING:
     from waifu_llm.workers.link import Link
     from waifu_llm.workers.names import Names
+    from waifu_llm.workers.psylink.config import RedisPlace
 
 T = TypeVar("T")
 redis_option = click.option(
@@ -33,22 +35,37 @@ def with_redis(url: str | None, work: Callable[[Link, Names], Awaitable[T]]) -> 
         Unavailable: When it does not answer.
     """
     with needed("redis", "A look at the workers"):
-        return asyncio.run(_with_redis(url, work))
+        from waifu_llm.workers.names import Names
+
+        settings, _ = resolved()
+        where = url or settings.redis or settings.workers
+        if not where:
+            raise ConfigError("Say which Redis: --redis redis://…, or the setting `workers`.")
+        return asyncio.run(_linked(where, lambda link: work(link, Names(settings.workers_name))))
 
 
-async def _with_redis(url: str | None, work: Callable[[Link, Names], Awaitable[T]]) -> T:
+def with_lists(file: Path, work: Callable[[Link, RedisPlace], Awaitable[T]]) -> T:
+    """Those that a Psylink worker's file names.
+
+    Raises:
+        ConfigError: When the file cannot be read, or something in it cannot be.
+        Unavailable: When Redis does not answer.
+    """
+    with needed("redis", "A look at the lists"):
+        from waifu_llm.workers.psylink.config import read_config, url_of
+
+        place = read_config(file).redis
+        return asyncio.run(_linked(url_of(place), lambda link: work(link, place)))
+
+
+async def _linked(url: str, work: Callable[[Link], Awaitable[T]]) -> T:
     from waifu_llm.workers.link import Link, explain
-    from waifu_llm.workers.names import Names
     from waifu_llm.workers.outages import FAILURES
 
-    settings, _ = resolved()
-    where = url or settings.redis or settings.workers
-    if not where:
-        raise ConfigError("Say which Redis: --redis redis://…, or the setting `workers`.")
-    link = Link(where)
+    link = Link(url)
     try:
         await link.check()
-        return await work(link, Names(settings.workers_name))
+        return await work(link)
     except FAILURES as exc:
         raise Unavailable(explain(exc, link.place)) from None
     finally:

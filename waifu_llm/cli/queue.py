@@ -3,55 +3,97 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
-from waifu_llm.cli.fleet import json_option, redis_option, with_redis
+from waifu_llm.cli.fleet import json_option, redis_option, with_lists, with_redis
 from waifu_llm.cli.terminal import harmless, one_line
 
 if TYPE_CHECKING:
     from waifu_llm.workers.link import Link
     from waifu_llm.workers.names import Names
-    from waifu_llm.workers.oversight import Queue
-    from waifu_llm.workers.parked import Parked
+    from waifu_llm.workers.psylink.config import RedisPlace
+    from waifu_llm.workers.queues import Queue
+
+T = TypeVar("T")
+Work = Callable[["Overseen"], Awaitable[T]]
+_psylink_option = click.option(
+    "--psylink",
+    type=click.Path(path_type=Path),
+    help="The lists that this file of a Psylink worker names, in place of the workers' streams.",
+)
 
 
-@click.group("queue", short_help="Show what waits for workers, and see to what was parked.")
-def command() -> None:
+class Overseen(Protocol):
+    """Queues of either kind."""
+
+    async def queues(self) -> list[Queue]: ...
+    async def parked(self) -> list[dict[str, Any]]: ...
+    async def retry(self, id: str, say: Callable[[str], None]) -> None: ...
+    async def drop(self, ids: Sequence[str]) -> int: ...
+    async def drop_all(self) -> int: ...
+
+
+def _oversee(
+    redis: str | None, psylink: Path | None, work: Callable[[Overseen], Awaitable[T]]
+) -> T:
+    async def streams(link: Link, names: Names) -> T:
+        from waifu_llm.workers.oversight import Oversight
+
+        return await work(Oversight(link, names))
+
+    async def lists(link: Link, place: RedisPlace) -> T:
+        from waifu_llm.workers.psylink.oversight import Oversight
+
+        return await work(Oversight(link.redis, place))
+
+    return with_lists(psylink, lists) if psylink else with_redis(redis, streams)
+
+
+@click.group(
+    "queue",
+    invoke_without_command=True,
+    short_help="Show what waits for workers, and see to what was parked.",
+)
+@click.pass_context
+def command(context: click.Context) -> None:
     """Show what waits for workers, and see to what was parked: what killed one worker after the
-    other, or could not be read.
+    other, or could not be read. Without a command it shows them.
 
     \b
     Examples:
-      waifu-llm queue show
+      waifu-llm queue
+      waifu-llm queue show --psylink config.toml
       waifu-llm queue retry 1795293361768-0
       waifu-llm queue drop --all
     """
+    if context.invoked_subcommand is None:
+        context.invoke(show)
 
 
 @command.command("show", short_help="Show the queues, and what was parked.")
 @redis_option
+@_psylink_option
 @json_option
-def show(redis: str | None, as_json: bool) -> None:
+def show(redis: str | None, psylink: Path | None, as_json: bool) -> None:
     """Show how much waits and runs, how long the oldest has waited, and what was parked and why."""
     import msgspec
 
-    queues, parked = with_redis(redis, _everything)
-    about = [each.about for each in parked]
+    queues, parked = _oversee(redis, psylink, _everything)
     if as_json:
-        told = {"queues": msgspec.to_builtins(queues), "parked": about}
+        told = {"queues": msgspec.to_builtins(queues), "parked": parked}
         click.echo(json.dumps(told, indent=2, ensure_ascii=False))
         return
     lines = [*map(_queue_line, queues)] or ["Nothing waits, and nothing runs."]
-    click.echo(harmless("\n".join([*lines, *map(_parked_line, about)])))
+    click.echo(harmless("\n".join([*lines, *map(_parked_line, parked)])))
 
 
-async def _everything(link: Link, names: Names) -> tuple[list[Queue], list[Parked]]:
-    from waifu_llm.workers import oversight, parked
-
-    return await oversight.queues(link, names), await parked.everything(link, names)
+async def _everything(overseen: Overseen) -> tuple[list[Queue], list[dict[str, Any]]]:
+    return await overseen.queues(), await overseen.parked()
 
 
 def _queue_line(queue: Queue) -> str:
@@ -62,46 +104,38 @@ def _queue_line(queue: Queue) -> str:
 
 def _parked_line(about: dict[str, Any]) -> str:
     when = datetime.fromtimestamp(about["when"]).strftime("%Y-%m-%d %H:%M:%S")
-    what = " ".join(str(about[name]) for name in ("op", "provider", "model") if about.get(name))
+    names = "op", "provider", "model", "client"
+    what = " ".join(one_line(str(about[name])) for name in names if about.get(name))
     return f"parked {about['id']} at {when}: {what or 'unreadable'}. {one_line(about['why'])}"
 
 
 @command.command("retry", short_help="Try something once more, and print what comes of it.")
 @click.argument("id")
 @redis_option
-def retry(id: str, redis: str | None) -> None:
+@_psylink_option
+def retry(id: str, redis: str | None, psylink: Path | None) -> None:
     """Have a worker try once more what was parked as ID, and print the answer. Whoever asked first
-    has been told long ago that it failed."""
+    has been told long ago that it failed. A prompt of Psylink goes back to its list, and its output
+    to the list of outputs."""
 
-    async def work(link: Link, names: Names) -> None:
-        from waifu_llm.workers import oversight
-
-        (one,) = await oversight.find(link, names, [id])
-        printed = oversight.Printed(lambda text: click.echo(harmless(text), nl=False))
-        await oversight.retry(link, names, one, printed)
+    async def work(overseen: Overseen) -> None:
+        await overseen.retry(id, lambda text: click.echo(harmless(text), nl=False))
         click.echo()
-        if printed.error:
-            raise printed.error
 
-    with_redis(redis, work)
+    _oversee(redis, psylink, work)
 
 
 @command.command("drop", short_help="Forget what was parked.")
 @click.argument("ids", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All of it.")
 @redis_option
-def drop(ids: tuple[str, ...], everything: bool, redis: str | None) -> None:
+@_psylink_option
+def drop(ids: tuple[str, ...], everything: bool, redis: str | None, psylink: Path | None) -> None:
     """Forget what was parked as IDS, or all of it."""
     if bool(ids) == everything:
         raise click.UsageError("Name what is to be dropped, or say --all.")
 
-    async def work(link: Link, names: Names) -> int:
-        from waifu_llm.workers import oversight, parked
+    def work(overseen: Overseen) -> Awaitable[int]:
+        return overseen.drop_all() if everything else overseen.drop(ids)
 
-        if everything:
-            return await parked.drop_all(link, names)
-        await oversight.find(link, names, ids)
-        return await parked.drop(link, names, ids)
-
-    count = with_redis(redis, work)
-    click.echo(f"{count} dropped.")
+    click.echo(f"{_oversee(redis, psylink, work)} dropped.")

@@ -57,7 +57,8 @@ def _show(status: dict[str, Any]) -> None:
         click.echo("  nothing is loaded")
     if fleet := status.get("workers"):
         there = f"{_counted(len(fleet['workers']), 'worker')} over {fleet['redis']}"
-        click.echo(f"{there}: {fleet['running']} generating, {fleet['waiting']} waiting")
+        parked = f", {fleet['parked']} parked" if fleet["parked"] else ""
+        click.echo(f"{there}: {fleet['running']} generating, {fleet['waiting']} waiting{parked}")
     if helpers := status.get("helpers"):
         well = sum(each["state"] == "well" for each in helpers)
         click.echo(f"{_counted(len(helpers), 'helper')}, {well} of them well")

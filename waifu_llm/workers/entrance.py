@@ -52,13 +52,16 @@ class Entrance:
             Unavailable: When no worker comes that offers it.
             InvalidModel: When none has the model.
         """
-        until = monotonic() + _AWAITED_SECONDS
+        begun, outages = monotonic(), self._link.outages
         model = errand.request.params.model_id if errand.request else errand.model_id
         while True:
             try:
                 return self._roll.route(errand.source.provider, model)
             except Unavailable:
-                if monotonic() > until:
+                now = monotonic()
+                if outages.trouble and now - begun > _AWAY_SECONDS:
+                    raise Unavailable(outages.trouble) from None
+                if now - max(begun, outages.over_at) > _AWAITED_SECONDS:
                     raise
             await asyncio.sleep(_LOOKS_EVERY_SECONDS)
 

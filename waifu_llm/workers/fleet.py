@@ -24,11 +24,13 @@ from waifu_llm.workers.events import Errand
 from waifu_llm.workers.link import Link
 from waifu_llm.workers.names import UNUSED_SECONDS, Names
 from waifu_llm.workers.outages import FAILURES
+from waifu_llm.workers.queues import Queue, queues
 from waifu_llm.workers.roll import Roll
 from waifu_llm.workers.sent import Sent, Tell
 from waifu_llm.workers.watch import Watch
 
 _LOOKS_EVERY_SECONDS = 1.0
+_FIRST_SECONDS = 2.0
 _GOODBYE_SECONDS = 1.0
 _AT_ONCE = 1000
 log = logging.getLogger("waifu_llm.workers")
@@ -48,6 +50,10 @@ class Fleet:
         self._entrance = Entrance(link, names, self.roll, lease, most_waiting)
         self._watching = Watch(link, names, self.roll, lease, self._enter_again)
         self._heard = b"0-0"
+        self._is_known = False
+        """Whether Redis was seen to be one that will do."""
+        self._queues: list[Queue] = []
+        self._parked = 0
 
     @classmethod
     def of(cls, link: Link, config: Config) -> Fleet:
@@ -59,13 +65,19 @@ class Fleet:
         )
 
     async def open(self) -> None:
-        """
+        """A Redis that does not answer yet is waited for behind an open door.
+
         Raises:
-            Unavailable: When Redis does not answer, or refuses.
+            Unavailable: When it refuses us, or is too old.
         """
-        await self._link.check()
-        await self.roll.look()
-        self._loops = [asyncio.create_task(each()) for each in (self._hear, self._look_after)]
+        try:
+            async with asyncio.timeout(_FIRST_SECONDS):
+                await self._see_what_it_is()
+                await self.roll.look()
+        except FAILURES as exc:
+            self._link.outages.tell(exc)
+        loops = self._hear, self._look_after, self._survey
+        self._loops = [asyncio.create_task(each()) for each in loops]
 
     async def close(self) -> None:
         """What workers still do for this module is stopped by them, when its lease has ended."""
@@ -93,7 +105,9 @@ class Fleet:
             **trouble,
             "waiting": sum(each.worker is None for each in self._sent.values()),
             "running": sum(each.worker is not None for each in self._sent.values()),
-            "workers": [msgspec.to_builtins(each) for each in self.roll.workers],
+            "workers": msgspec.to_builtins(self.roll.workers),
+            "queues": msgspec.to_builtins(self._queues),
+            "parked": self._parked,
         }
 
     # Sending
@@ -169,20 +183,46 @@ class Fleet:
         while True:
             await asyncio.sleep(_LOOKS_EVERY_SECONDS)
             try:
-                await self._watching.look(self.id, list(self._sent.values()))
-                await self._forget_what_was_heard()
-            except FAILURES as exc:
+                await self._look()
+            except (*FAILURES, Unavailable) as exc:
                 self._link.outages.tell(exc)
                 for each in self._sent.values():
                     each.is_out_of_reach()
             except Exception as exc:
                 log.error("a fault of the module", exc_info=exc)
+            else:
+                self._link.outages.tell(None)
+
+    async def _look(self) -> None:
+        await self._see_what_it_is()
+        await self._watching.look(self.id, list(self._sent.values()))
+        await self._forget_what_was_heard()
+
+    async def _see_what_it_is(self) -> None:
+        """Once.
+
+        Raises:
+            Unavailable: When it refuses us, or is too old.
+            RedisError, OSError: When it does not answer.
+        """
+        if not self._is_known:
+            await self._link.check()
+            self._is_known = True
 
     async def _forget_what_was_heard(self) -> None:
         """It need not lie there any more."""
         stamp, number = self._heard.decode().split("-")
         next_one = f"{stamp}-{int(number) + 1}"
         await self._link.redis.xtrim(self._names.back(self.id), minid=next_one, approximate=False)
+
+    async def _survey(self) -> None:
+        """The queues, which all modules share. Apart from the other looks, which nobody may hold
+        up."""
+        while True:
+            with suppress(*FAILURES):  # who looks after everything tells of that
+                self._queues = await queues(self._link, self._names)
+                self._parked = int(await self._link.redis.xlen(self._names.parked))
+            await asyncio.sleep(_LOOKS_EVERY_SECONDS)
 
     def _enter_again(self, sent: Sent) -> None:
         self._tasks.start(self._entrance.enter(sent))

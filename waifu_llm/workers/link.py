@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -16,12 +16,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
     ResponseError,
 )
 
 from waifu_llm.config import ConfigError
-from waifu_llm.errors import Unavailable
-from waifu_llm.workers.outages import FAILURES, Outages
+from waifu_llm.errors import Unavailable, WaifuError
+from waifu_llm.workers.outages import Outages
 
 ANSWER_SECONDS = 10.0
 """A Redis that answers nothing for so long is taken for hung."""
@@ -30,6 +32,7 @@ BLOCK_SECONDS = 2.0
 _SCHEMES = ("redis", "rediss")
 _OLDEST = (6, 2)
 _CONNECTIONS = 128
+_SECRET_OPTIONS = ("password", "ssl_password")
 
 T = TypeVar("T")
 Entry = tuple[bytes, dict[bytes, bytes]]
@@ -54,15 +57,24 @@ class Link:
     async def check(self) -> None:
         """
         Raises:
-            Unavailable: When it does not answer, refuses us, or is too old.
+            Unavailable: When it refuses us, or is too old.
+            RedisError, OSError: When it does not answer.
         """
         try:
             about: dict[str, Any] = await self.redis.info("server")
-        except FAILURES as exc:
+        except (AuthenticationError, ResponseError) as exc:
             raise Unavailable(explain(exc, self.place)) from None
         version = str(about.get("redis_version", "0"))
         if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
             raise Unavailable(f"The Redis at {self.place} is {version}; 6.2 or newer is needed.")
+
+    async def reach(self) -> None:
+        """As soon as it answers.
+
+        Raises:
+            Unavailable: When it refuses us, or is too old.
+        """
+        await self.surely(self.check)
 
     async def close(self) -> None:
         await self.redis.aclose()
@@ -127,19 +139,28 @@ def place_of(url: str) -> str:
 
 
 def secrets_of(url: str) -> list[str]:
-    """The password, also as the URL has it."""
-    password = unquote(urlsplit(url).password or "")
-    return list({password, quote(password, safe="")}) if password else []
+    """The password, wherever it stands, also as the URL has it."""
+    parts = urlsplit(url)
+    asked = parse_qs(parts.query)
+    also = (value for name in _SECRET_OPTIONS for value in asked.get(name, ()))
+    found = {unquote(parts.password or ""), *also} - {""}
+    return list(found | {quote(each, safe="") for each in found})
 
 
 def explain(exc: BaseException, place: str) -> str:
     """What went wrong, in a sentence, and never with the password."""
+    if isinstance(exc, WaifuError):
+        return exc.message
     if isinstance(exc, AuthenticationError):
         return f"The Redis at {place} refuses the user or the password."
     if isinstance(exc, NoPermissionError):
         return f"This user may not do that in the Redis at {place}: {exc}."
     if isinstance(exc, TimeoutError) or type(exc).__name__ == "TimeoutError":
         return f"The Redis at {place} takes too long to answer."
+    if isinstance(exc, OutOfMemoryError):
+        return f"The Redis at {place} is full: it takes nothing more (`maxmemory`)."
+    if isinstance(exc, ReadOnlyError):
+        return f"The Redis at {place} takes no writes: it is a replica of another."
     if isinstance(exc, ResponseError):
         return f"The Redis at {place} refuses: {exc}."
     return f"No Redis answers at {place} ({exc or type(exc).__name__})."

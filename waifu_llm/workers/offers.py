@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -10,15 +11,17 @@ import msgspec
 from waifu_llm.engine import Engine
 from waifu_llm.errors import WaifuError
 from waifu_llm.holdings import Asked
-from waifu_llm.workers.roll import Offer
+from waifu_llm.tasks import is_ending
+from waifu_llm.workers.roll import Offer, is_among
 
 log = logging.getLogger("waifu_llm.workers")
 
 
 class Offers:
-    """`asked` are names of providers, or PROVIDER/MODEL for those that offer no other. `places`
-    are the most at a time of each, 0 for as many as it takes. `quiet` of what is not asked for by
-    name and cannot be offered."""
+    """`asked` are names of providers, or PROVIDER/MODEL for those that offer no other. That holds
+    whatever is listed: not every server lists its models, and some know one by several names.
+    `places` are the most at a time of each, 0 for as many as it takes. `quiet` of what is not asked
+    for by name and cannot be offered."""
 
     def __init__(
         self, engine: Engine, asked: Sequence[str], places: int, *, quiet: bool = False
@@ -33,13 +36,16 @@ class Offers:
     async def look(self) -> dict[str, Offer]:
         """See anew what is there. What cannot be loaded now is not offered now."""
         found: dict[str, Offer] = {}
+        troubles: dict[str, str] = {}
         for provider, models in self._by_provider().items():
             try:
-                found[provider] = await self._offer(provider, models)
-                self._troubles.pop(provider, None)
+                found[provider] = await self._offer(provider, models, troubles)
             except WaifuError as error:
-                self._complain(provider, error)
+                if is_ending():  # a load that is given up says so in this way
+                    raise asyncio.CancelledError from None
+                troubles[f"{provider} is not offered now"] = error.message
         self._offers = found
+        self._tell(troubles)
         return found
 
     def now(self, running: Mapping[str, int]) -> dict[str, Offer]:
@@ -55,16 +61,18 @@ class Offers:
             named.setdefault(provider, []).extend([model] if model else [])
         return named
 
-    async def _offer(self, provider: str, models: list[str]) -> Offer:
+    async def _offer(self, provider: str, models: list[str], troubles: dict[str, str]) -> Offer:
         spec = self._engine.find(provider)
         takes = self._engine.concurrency(spec)
         places = min(takes, self._places) if self._places else takes
-        if models:
-            return Offer(models, places)
         if spec.kind == "cloud":
             await self._engine.stored.settings(spec)  # who has no key cannot do it
-            return Offer(None, places)
-        return Offer(await self._models(provider), places)
+            return Offer(models or None, places)
+        there = await self._models(provider)
+        for model in models:
+            if there and not is_among(model, there):
+                troubles[f"{provider}/{model} is offered, and not listed here"] = ", ".join(there)
+        return Offer(models or there, places)
 
     async def _models(self, provider: str) -> list[str]:
         guest = self._engine.enter(client=False)
@@ -74,7 +82,9 @@ class Offers:
         finally:
             self._engine.leave(guest)
 
-    def _complain(self, provider: str, error: WaifuError) -> None:
-        if not self._quiet and self._troubles.get(provider) != error.message:
-            log.warning("%s is not offered now: %s", provider, error.message)
-        self._troubles[provider] = error.message
+    def _tell(self, troubles: dict[str, str]) -> None:
+        """Each once, and not each time that it is looked at."""
+        for what, trouble in troubles.items():
+            if not self._quiet and self._troubles.get(what) != trouble:
+                log.warning("%s: %s", what, trouble)
+        self._troubles = troubles

@@ -35,24 +35,32 @@ class Outages:
         self._explain = explain
         self.trouble = ""
         """Why it cannot be used, in a sentence; nothing while it can."""
-        self._back_at = -math.inf
+        self._over_at = -math.inf
+
+    @property
+    def over_at(self) -> float:
+        """Since when it can be used without a break, by this machine's clock."""
+        return monotonic() if self.trouble else self._over_at
 
     @property
     def steady_for(self) -> float:
-        """Seconds that it can be used now without a break."""
-        return 0.0 if self.trouble else monotonic() - self._back_at
+        """The seconds since."""
+        return monotonic() - self.over_at
 
     async def through(self, step: Callable[[], Awaitable[T]]) -> T:
         """Do this, however often it takes. A step may have been done whose answer was lost, so
-        each of them must bear to be done again."""
-        pause = _FIRST_PAUSE
+        each of them must bear to be done again. What goes well tells that a trouble is over only
+        where it met with it: a Redis that is full still lets one read."""
+        pause, failed = _FIRST_PAUSE, False
         while True:
             try:
                 done = await _cancellable(step)
             except FAILURES as exc:
                 self.tell(exc)
+                failed = True
             else:
-                self.tell(None)
+                if failed:
+                    self.tell(None)
                 return done
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -64,7 +72,7 @@ class Outages:
             log.warning("%s Trying on.", trouble)
         elif self.trouble and not trouble:
             log.warning("Redis is there again.")
-            self._back_at = monotonic()
+            self._over_at = monotonic()
         self.trouble = trouble
 
 

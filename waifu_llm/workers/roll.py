@@ -6,7 +6,7 @@ is taken for dead; by this machine's clock, whatever the others show.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic, time
 from typing import Any, Literal
@@ -21,7 +21,6 @@ from waifu_llm.workers.outages import ALL_ARE_BACK_SECONDS
 
 _SHOWN = 20
 _FORGOTTEN_SECONDS = 3600.0
-_DEAF_SECONDS = 3.0
 _STRANGER_SECONDS = 5.0
 """So long one is there that took something before it was seen here: what it says of itself comes
 with the next look."""
@@ -71,12 +70,10 @@ class Roll:
         self._said: dict[str, Said] = {}
         self._heard: dict[str, float] = {}
         """When each said something new, by our clock; or took something, before it was seen."""
-        self._looked = monotonic()
 
     async def look(self) -> None:
         redis = self._link.redis
         told: Any = await redis.zrange(self._names.workers, 0, -1)
-        self._forgive()
         ids = [id.decode() for id in told]
         if ids:
             found: Any = await redis.mget([self._names.worker(id) for id in ids])
@@ -87,13 +84,6 @@ class Roll:
         await redis.zremrangebyscore(self._names.workers, "-inf", gone)
         self._heard = {id: at for id, at in self._heard.items() if self.is_there(id)}
         self._said = {id: said for id, said in self._said.items() if id in self._heard}
-
-    def _forgive(self) -> None:
-        """Nobody could be heard while we could not look, and some come back later than we."""
-        now, before = monotonic(), self._looked
-        self._looked = now
-        if now - before > _DEAF_SECONDS:
-            self._heard = dict.fromkeys(self._heard, now + ALL_ARE_BACK_SECONDS)
 
     def _note(self, said: Said) -> None:
         known = self._said.get(said.id)
@@ -111,11 +101,14 @@ class Roll:
         return sorted(self._said.values(), key=lambda said: said.id)
 
     def is_there(self, worker: str) -> bool:
+        """Nobody could be heard while Redis was away, and some come back later than we."""
         heard = self._heard.get(worker)
         if heard is None:
             return False
         said = self._said.get(worker)
-        return monotonic() - heard < (said.lease if said else _STRANGER_SECONDS)
+        lease = said.lease if said else _STRANGER_SECONDS
+        all_were_back = self._link.outages.over_at + ALL_ARE_BACK_SECONDS
+        return monotonic() - max(heard, all_were_back) < lease
 
     # Who does what
 
@@ -128,19 +121,15 @@ class Roll:
         """
         offers = list(self._offers(provider))
         if not offers:
-            raise Unavailable(self._nobody(provider))
+            there = [said for said in self.workers if self.is_there(said.id)]
+            raise Unavailable(_nobody_offers(provider, there))
         if not model:
             return route(provider)
         if any(offer.models is not None and model in offer.models for offer in offers):
             return route(provider, model)
         if any(offer.models is None for offer in offers):
             return route(provider, ANY)
-        models = sorted({name for offer in offers for name in offer.models or ()})
-        more = f" and {len(models) - _SHOWN} more" if len(models) > _SHOWN else ""
-        raise InvalidModel(
-            f"No worker has the model `{model}` of `{provider}`. "
-            f"They have: {', '.join(models[:_SHOWN]) or 'none'}{more}."
-        )
+        raise InvalidModel(_nobody_has(model, provider, self._offering(provider)))
 
     def has(self, provider: str, model: str | None) -> bool:
         """Whether somebody there can do it."""
@@ -162,18 +151,44 @@ class Roll:
         return list(dict.fromkeys(name for offer in offers for name in offer.models or ()))
 
     def _offers(self, provider: str) -> Iterator[Offer]:
+        return (said.offers[provider] for said in self._offering(provider))
+
+    def _offering(self, provider: str) -> Iterator[Said]:
         for said in self._said.values():
             if said.state == "ready" and provider in said.offers and self.is_there(said.id):
-                yield said.offers[provider]
+                yield said
 
-    def _nobody(self, provider: str) -> str:
-        offered = sorted({name for said in self._said.values() for name in said.offers})
-        there = (
-            f"{len(self._said)} are there, and offer {', '.join(offered) or 'nothing'}"
-            if self._said
-            else "None is there"
-        )
-        return (
-            f"No worker offers `{provider}`. {there}. Start one that does: "
-            f"`waifu-llm worker --redis … --offers {provider}`."
-        )
+
+# In words. Workers that have the same are told together: of a hundred, most have.
+
+
+def _nobody_has(model: str, provider: str, workers: Iterable[Said]) -> str:
+    ids: dict[str, list[str]] = {}
+    for said in workers:
+        models = _some(said.offers[provider].models or ["none"])
+        ids.setdefault(models, []).append(said.id)
+    return f"No worker has the model `{model}` of `{provider}`. There are {_told(ids)}."
+
+
+def _nobody_offers(provider: str, workers: Iterable[Said]) -> str:
+    ids: dict[str, list[str]] = {}
+    for said in workers:
+        offered = "nothing more" if said.state == "draining" else _some(sorted(said.offers))
+        ids.setdefault(offered or "nothing", []).append(said.id)
+    there = f"There are {_told(ids)}" if ids else "None is there"
+    start = f"`waifu-llm worker --redis … --offers {provider}`"
+    return f"No worker offers `{provider}`. {there}. Start one that does: {start}."
+
+
+def _told(ids: Mapping[str, list[str]]) -> str:
+    return _some([f"{_some(workers)} with {what}" for what, workers in ids.items()], "; ")
+
+
+def _some(names: Sequence[str], between: str = ", ") -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{between.join(names[:_SHOWN])}{more}"
+
+
+def is_among(model: str, there: Sequence[str]) -> bool:
+    """A name without a tag means the latest, and that of a file may have its ending."""
+    return any(name in (model, f"{model}:latest", model.removesuffix(".gguf")) for name in there)

@@ -128,6 +128,24 @@ return there
 """)
 """Tells of each entry whether it is there, and not what is in it: that may be large."""
 
+QUEUES = Script("""
+-- KEYS: streams; ARGV: group
+local seen = {}
+for at, stream in ipairs(KEYS) do
+  local entries, taken, last = redis.call('XLEN', stream), 0, '-'
+  local groups = entries > 0 and redis.pcall('XINFO', 'GROUPS', stream) or {}
+  for _, group in ipairs(groups.err and {} or groups) do
+    local about = {}
+    for field = 1, #group, 2 do about[group[field]] = group[field + 1] end
+    if about.name == ARGV[1] then taken, last = about.pending, '(' .. about['last-delivered-id'] end
+  end
+  local oldest = redis.call('XRANGE', stream, last, '+', 'COUNT', 1)[1]
+  seen[at] = {entries, taken, oldest and oldest[1] or ''}
+end
+return seen
+""")
+"""Tells of each stream how much lies there, how much of it is taken, and the oldest that is not."""
+
 _IS_MINE = """
 local function owner(stream, group, id)
   local about = redis.pcall('XPENDING', stream, group, id, id, 1)

@@ -3,27 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
-from waifu_llm.backend import Backend, Embedded, Progress, Request, Running, Settings, Sink
+from msgspec import Struct
 
-At = Callable[[str | None], Literal["workers", "here", "here first"]]
+from waifu_llm.backend import (
+    Backend,
+    Embedded,
+    Progress,
+    Request,
+    Running,
+    Settings,
+    Sink,
+    Urgency,
+)
+from waifu_llm.errors import WaifuError
+from waifu_llm.workers.places import Places
+from waifu_llm.workers.roll import is_among
+
+log = logging.getLogger("waifu_llm.workers")
+
+At = Literal["workers", "here", "here first"]
 
 
 class Here:
     """A generation that waits for a place on this machine, and then has it."""
 
-    def __init__(self, places: asyncio.Semaphore, sink: Sink, start: Callable[[], Running]) -> None:
+    def __init__(
+        self, places: Places, urgency: Urgency, sink: Sink, start: Callable[[], Running]
+    ) -> None:
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._running: Running | None = None
         self._sink = sink
-        self._task = asyncio.create_task(self._do(places, start))
+        self._task = asyncio.create_task(self._do(places, urgency, start))
         self._task.add_done_callback(lambda _: self.over.set_result(None))
 
-    async def _do(self, places: asyncio.Semaphore, start: Callable[[], Running]) -> None:
+    async def _do(self, places: Places, urgency: Urgency, start: Callable[[], Running]) -> None:
         self._sink.still_waits()
-        async with places:
+        async with places.place(urgency):
             self._sink.begins()
             self._running = start()
             await self._running.over
@@ -35,51 +55,83 @@ class Here:
             self._task.cancel()
 
 
-class Spread:
-    """`at` says for a model where it is to run."""
+class Plan(Struct, frozen=True):
+    """Of one provider."""
 
-    def __init__(self, here: Backend, far: Backend, places: int, at: At) -> None:
+    at: Callable[[str | None], At]
+    """Where a model is to run."""
+    offered: Callable[[], Sequence[str]]
+    """Which models workers name."""
+    some_stay: bool
+    """Whether one of its models is to run on this machine and nowhere else."""
+
+
+class Spread:
+    """Goes by a plan, and by what is there."""
+
+    def __init__(self, here: Backend, far: Backend, places: int, plan: Plan) -> None:
         self._here = here
         self._far = far
-        self._places = asyncio.Semaphore(places)
+        self._places = Places(places)
         self._free = places
         """Less than nothing where some wait for a place here."""
-        self._at = at
+        self._plan = plan
+        self._models_here: list[str] = []
+        self._is_here = True
+        """Whether this machine could load it."""
 
     @property
     def alive(self) -> bool:
-        return self._here.alive and self._far.alive
+        return self._far.alive and (self._here.alive or not self._is_here)
 
     @property
     def ended(self) -> bool:
-        return self._here.ended and self._far.ended
+        """What is at workers needs no process here."""
+        return self._here.ended
 
     async def load(self, settings: Settings, model_id: str | None, progress: Progress) -> list[str]:
-        """Workers load what they are asked for when that comes."""
-        at = self._at(model_id)
-        found = await self._here.load(settings, None if at == "workers" else model_id, progress)
-        if model_id and at == "workers":
-            await self._far.preload(model_id)
-        return found
+        """Workers load what they are asked for when that comes, and what cannot be loaded here."""
+        is_ours = self._plan.at(model_id) == "here"
+        try:
+            found = await self._here.load(settings, model_id if is_ours else None, progress)
+        except WaifuError as error:
+            if is_ours or self._plan.some_stay:
+                raise
+            log.warning("what cannot be loaded here is left to workers: %s", error.message)
+            self._is_here = False
+            return await self._far.load(settings, model_id, progress)
+        self._models_here = found
+        if model_id and not is_ours:
+            await self.preload(model_id)
+        return self._everywhere()
 
     async def preload(self, model_id: str) -> None:
         await self._for(model_id).preload(model_id)
 
     async def models(self) -> list[str]:
-        return await self._here.models()
+        if not self._is_here:
+            return await self._far.models()
+        self._models_here = await self._here.models()
+        return self._everywhere()
 
     async def embed(self, model_id: str, texts: list[str]) -> Embedded:
         return await self._for(model_id).embed(model_id, texts)
 
     async def pull(self, model_id: str, progress: Progress) -> None:
-        await self._for(model_id).pull(model_id, progress)
+        """To this machine, though workers may have it: they were not asked to run it first."""
+        if not self._is_here or self._plan.at(model_id) == "workers":
+            await self._far.pull(model_id, progress)
+            return
+        await self._here.pull(model_id, progress)
+        self._models_here = await self._here.models()
 
     def generate(self, request: Request, sink: Sink) -> Running:
         at = self._at(request.params.model_id)
         if at == "workers" or (at == "here first" and self._free < 1):
             return self._far.generate(request, sink)
         self._free -= 1
-        running = Here(self._places, sink, lambda: self._here.generate(request, sink))
+        start = partial(self._here.generate, request, sink)
+        running = Here(self._places, request.urgency, sink, start)
         running.over.add_done_callback(self._leave)
         return running
 
@@ -94,3 +146,18 @@ class Spread:
 
     def _for(self, model_id: str) -> Backend:
         return self._far if self._at(model_id) == "workers" else self._here
+
+    def _at(self, model: str | None) -> At:
+        """What only workers have is theirs."""
+        if not self._is_here:
+            return "workers"
+        at = self._plan.at(model)
+        return "workers" if at == "here first" and self._is_only_theirs(model) else at
+
+    def _is_only_theirs(self, model: str | None) -> bool:
+        is_offered = model is not None and model in self._plan.offered()
+        return is_offered and not is_among(model or "", self._models_here)
+
+    def _everywhere(self) -> list[str]:
+        far = [model for model in self._plan.offered() if self._at(model) == "workers"]
+        return list(dict.fromkeys([*self._models_here, *far]))

@@ -10,6 +10,8 @@ from itertools import cycle
 from time import monotonic
 from typing import Any, NamedTuple
 
+from redis.exceptions import ResponseError
+
 from waifu_llm.backend import Urgency
 from waifu_llm.workers.link import BLOCK_SECONDS, Link, by_stream
 from waifu_llm.workers.names import GROUP, UNUSED_SECONDS, URGENCIES, WEIGHTS, Names
@@ -17,6 +19,8 @@ from waifu_llm.workers.outages import ALL_ARE_BACK_SECONDS
 from waifu_llm.workers.scripts import CLAIM, TAKE
 
 _CLAIMED_AT_ONCE = 16
+_STREAM_IS_GONE = ("NOGROUP", "UNBLOCKED")
+"""Redis was emptied, before the wait or meanwhile: the next look makes it anew."""
 log = logging.getLogger("waifu_llm.workers")
 
 
@@ -120,13 +124,18 @@ class Taker:
 
     async def _wait(self) -> list[Found]:
         """For what comes first, wherever it comes. Redis wakes one of those who wait."""
-        reply: Any = await self._link.redis.xreadgroup(
-            GROUP,
-            self._worker,
-            dict.fromkeys(self._streams(), ">"),
-            count=1,
-            block=round(BLOCK_SECONDS * 1000),
-        )
+        try:
+            reply: Any = await self._link.redis.xreadgroup(
+                GROUP,
+                self._worker,
+                dict.fromkeys(self._streams(), ">"),
+                count=1,
+                block=round(BLOCK_SECONDS * 1000),
+            )
+        except ResponseError as exc:
+            if str(exc).startswith(_STREAM_IS_GONE):
+                return []
+            raise
         return [
             Found(stream, id, fields, 1)
             for stream, entries in by_stream(reply)

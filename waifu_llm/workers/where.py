@@ -5,14 +5,16 @@ What brings a key of its own is done here: no key goes through Redis.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from waifu_llm.backend import Backend, Progress
 from waifu_llm.config import Config
+from waifu_llm.errors import WaifuError
 from waifu_llm.jobs.work import Source
 from waifu_llm.loads import OpenBackend, Place
 from waifu_llm.profiles import Profile
@@ -20,9 +22,11 @@ from waifu_llm.secrecy import secrets_in
 from waifu_llm.specs import ProviderSpec
 from waifu_llm.workers.far import FarBackend
 from waifu_llm.workers.fleet import Fleet
-from waifu_llm.workers.spread import Spread
+from waifu_llm.workers.spread import At, Plan, Spread
 
-At = Literal["workers", "here", "here first"]
+_OF_JOBS = 3 / 4
+"""So much of what may be with the workers at a time. The rest is for what somebody waits for."""
+log = logging.getLogger("waifu_llm.workers")
 
 
 class Rules(Struct, frozen=True):
@@ -56,7 +60,10 @@ class Where:
         self._open_here = open_here
 
     def concurrency(self, spec: ProviderSpec, here: int) -> int:
-        return here if self._rules.all_of(spec.name) == {"here"} else self._at_once
+        """How many jobs of a provider may run."""
+        if self._rules.all_of(spec.name) == {"here"}:
+            return here
+        return max(1, round(_OF_JOBS * self._at_once))
 
     def place(
         self,
@@ -88,19 +95,28 @@ class Where:
         async def open_both(
             spec: ProviderSpec, settings: Mapping[str, Any], progress: Progress
         ) -> Backend:
-            here = await self._open_here(spec, settings, progress)
-            far = FarBackend(self._fleet, source)
-            return Spread(here, far, places, self._at(spec))
+            far, plan = FarBackend(self._fleet, source), self._plan(spec)
+            try:
+                here = await self._open_here(spec, settings, progress)
+            except WaifuError as error:
+                if plan.some_stay or plan.at(None) == "here":
+                    raise
+                log.warning("%s is left to workers: %s", spec.name, error.message)
+                return far
+            return Spread(here, far, places, plan)
 
         return open_both
 
-    def _at(self, spec: ProviderSpec) -> Callable[[str | None], At]:
+    def _plan(self, spec: ProviderSpec) -> Plan:
         def at(model: str | None) -> At:
             found = self._rules.of(spec.name, model)
             overflows = found == "here first" and self._fleet.roll.has(spec.name, model)
             return found if found != "here first" or overflows else "here"
 
-        return at
+        def offered() -> Sequence[str]:
+            return self._fleet.roll.models(spec.name) or ()
+
+        return Plan(at, offered, some_stay="here" in self._rules.all_of(spec.name))
 
 
 def _source(

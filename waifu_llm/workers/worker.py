@@ -8,27 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import platform
 import secrets
-import time
+from collections import Counter
 from contextlib import suppress
 
 from waifu_llm.engine import Engine
 from waifu_llm.errors import Unavailable, WaifuError
 from waifu_llm.tasks import Tasks
-from waifu_llm.version import __version__
 from waifu_llm.wire import ProviderFailure
-from waifu_llm.workers import events, roll
+from waifu_llm.workers import events
 from waifu_llm.workers.events import Event
 from waifu_llm.workers.keeping import Keeping
 from waifu_llm.workers.link import Link
 from waifu_llm.workers.mouth import Entry, Mouth
 from waifu_llm.workers.names import GROUP, UNUSED_SECONDS, Names
 from waifu_llm.workers.offers import Offers
-from waifu_llm.workers.outages import FAILURES
 from waifu_llm.workers.parked import park
-from waifu_llm.workers.roll import Said
+from waifu_llm.workers.presence import Presence
 from waifu_llm.workers.run import Run
 from waifu_llm.workers.scripts import TIDY
 from waifu_llm.workers.taker import Found, Taker
@@ -39,7 +35,6 @@ _BEATS = 10
 _OFFERS_SECONDS = 30.0
 _TOLD_AT_ONCE = 1000
 _LOOKS_EVERY_SECONDS = 1.0
-_GOODBYE_SECONDS = 1.0
 log = logging.getLogger("waifu_llm.workers")
 
 
@@ -57,6 +52,7 @@ class Worker:
         self._lease = lease
         self._mouth = Mouth(link, names, self.id)
         self._keeping = Keeping(link, names, self.id)
+        self._presence = Presence(link, names, self.id, lease)
         self._runs: dict[str, Run] = {}
         self._takers: dict[str, Taker] = {}
         self._takings: list[asyncio.Task[None]] = []
@@ -64,16 +60,14 @@ class Worker:
         self._tasks = Tasks()
         self._draining = asyncio.Event()
         self._has_fetched = asyncio.Event()
-        self._started = time.time()
-        self._done = self._failed = 0
 
     async def open(self) -> None:
-        """See what there is to offer, and begin to take.
+        """See what there is to offer, and begin to take, as soon as Redis answers.
 
         Raises:
-            Unavailable: When Redis cannot be used from the start.
+            Unavailable: When it refuses us, or is too old.
         """
-        await self._link.check()
+        await self._link.reach()
         await self._offer()
         beats = self._beat, self._listen, self._renew
         self._beats = [asyncio.create_task(each()) for each in beats]
@@ -102,20 +96,13 @@ class Worker:
             each.cancel()
         self._tasks.cancel()
         await asyncio.gather(*mine, return_exceptions=True)
-        await self._say_goodbye()
+        await self._presence.say_goodbye()
         await self._link.close()
 
     async def _finish(self) -> None:
         await asyncio.gather(*self._takings)
         await self._tasks.over()
         await self._mouth.over()
-
-    async def _say_goodbye(self) -> None:
-        redis = self._link.redis
-        with suppress(TimeoutError, *FAILURES):  # it expires
-            async with asyncio.timeout(_GOODBYE_SECONDS):
-                await redis.delete(self._names.worker(self.id), self._names.to(self.id))
-                await redis.zrem(self._names.workers, self.id)
 
     # What it takes
 
@@ -145,8 +132,7 @@ class Worker:
             await run.do()
         finally:
             del self._runs[run.id]
-            self._done += not run.has_failed
-            self._failed += run.has_failed
+            self._presence.count(failed=run.has_failed)
             if run.entry.errand.op == "pull":
                 self._has_fetched.set()
 
@@ -177,35 +163,11 @@ class Worker:
             await asyncio.sleep(self._lease / _BEATS)
 
     async def _say_that_it_is_there(self) -> None:
-        await self._keeping.keep(self._runs.values())
-        pipeline = self._link.redis.pipeline(transaction=False)
-        key = self._names.worker(self.id)
-        pipeline.set(key, roll.encode(self._said()), ex=max(1, round(self._lease)))
-        pipeline.zadd(self._names.workers, {self.id: time.time()})
-        pipeline.expire(self._names.workers, UNUSED_SECONDS)
-        await pipeline.execute()
-
-    def _said(self) -> Said:
-        return Said(
-            id=self.id,
-            host=platform.node(),
-            pid=os.getpid(),
-            version=__version__,
-            started=self._started,
-            heard=time.time(),
-            state="draining" if self._draining.is_set() else "ready",
-            offers=self._offers.now(self._running()),
-            lease=self._lease,
-            done=self._done,
-            failed=self._failed,
-        )
-
-    def _running(self) -> dict[str, int]:
-        counts: dict[str, int] = {}
-        for run in self._runs.values():
-            provider = run.entry.errand.source.provider
-            counts[provider] = counts.get(provider, 0) + 1
-        return counts
+        runs = self._runs.values()
+        await self._keeping.keep(runs)
+        self._presence.is_draining = self._draining.is_set()
+        busy = Counter(run.entry.errand.source.provider for run in runs)
+        await self._presence.say(self._offers.now(busy))
 
     # What it is told
 

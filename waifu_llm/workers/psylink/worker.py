@@ -139,6 +139,7 @@ class PsylinkWorker:
             await self._prompts.keep(lease)
             await self._outages.through(partial(self._prompt_queue.tidy, expiry))
             await self._outages.through(partial(self._command_queue.tidy, expiry))
+            self._outages.tell(None)  # whoever met with one may have been cut off since
             self._prompt_queue.look_anew()
             self._command_queue.look_anew()
             await asyncio.sleep(lease / _BEATS_PER_LEASE)
