@@ -377,6 +377,43 @@ async def test_a_whole_answer_has_its_limit_for_all_of_it(ear, clock):
     assert "No answer from `echo` in 10 s" in final.error.message
 
 
+async def test_between_two_rounds_its_clock_stands(clock):
+    """Each round of a stream has its own patience; those of a whole answer share one."""
+    for stream, more in ((True, 10), (False, 4)):
+        ear = Ear()
+        generation = started(ear, first=10, next=10, stream=stream)
+        for _ in range(2):
+            clock.passes(3)
+            generation.rests(Work().interrupt)
+            clock.passes(HOUR)
+            generation.starts(Limits(10, 10))
+            generation.runs(Work())
+        clock.passes(more - 0.5)
+        assert ear.finals == []
+        clock.passes(1)
+        assert ear.finals[0].error.code == "TIMEOUT"
+
+
+async def test_a_rest_is_no_time_in_the_queue(ear, clock):
+    generation = begin(ear)
+    clock.passes(2)
+    generation.starts(Limits(HOUR, HOUR))
+    generation.rests(Work().interrupt)
+    clock.passes(5)
+    generation.starts(Limits(HOUR, HOUR))
+    generation.done(Result())
+    assert ear.finals[0].timing.queued_ms == 2000
+
+
+async def test_an_interrupt_ends_what_is_done_in_a_rest(ear):
+    generation, rest = started(ear), Work()
+    generation.rests(rest.interrupt)
+    silence([generation])
+    assert rest.interrupts == 1
+    await turn()
+    assert ear.finals[0].error.code == "INTERRUPT"
+
+
 async def test_a_time_out_stops_the_work(ear, clock):
     generation, work = begin(ear), Work()
     generation.starts(Limits(10, 10))

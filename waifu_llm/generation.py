@@ -78,6 +78,9 @@ class Generation:
         self._started: float | None = None
         self._first_token: float | None = None
         self._last_token = 0.0
+        self._counted_from = 0.0
+        """When the clock of a whole answer would have begun, had it never stood."""
+        self._rested = 0.0
         self._limits = Limits(0, 0)
         self._waits = False
         """Whether it has a place, and waits for another all the same: its clock stands."""
@@ -96,13 +99,17 @@ class Generation:
         """The provider gets it now: its clock begins."""
         self._cancel_wait = None
         self._limits = limits
-        self._last_token = monotonic()
-        self._started = self._started or self._last_token
-        self._timer = self._loop.call_later(limits.first, self._check_clock)
+        self._last_token = now = monotonic()
+        if self._started is None:
+            self._started = self._counted_from = now
+        else:
+            self._counted_from += now - self._rested
+        self._check_clock()
 
     def rests(self, cancel: Callable[[], object]) -> None:
         """The provider has answered, and will be asked once more: its clock stands until then, and
         `cancel` ends what is done meanwhile."""
+        self._rested = monotonic()
         self._cancel_wait = cancel
         self._running = None
         if self._timer:
@@ -150,7 +157,7 @@ class Generation:
     def begins(self) -> None:
         if self._waits:
             self._waits = False
-            self._started = self._last_token = monotonic()
+            self._started = self._counted_from = self._last_token = monotonic()
 
     def flush(self) -> None:
         self._last_token = monotonic()
@@ -169,7 +176,7 @@ class Generation:
     def _check_clock(self) -> None:
         """One timer for all chunks: it looks when the last one came, and sleeps for the rest."""
         allowed = self._limits.first if self._first_token is None else self._limits.next
-        since = self._last_token if self.request.stream else self._started or 0.0
+        since = self._last_token if self.request.stream else self._counted_from
         left = allowed if self._waits else since + allowed - monotonic()
         if left > 0:
             self._timer = self._loop.call_later(left, self._check_clock)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 MODE = sys.argv[1] if len(sys.argv) > 1 else "well"
@@ -77,6 +78,9 @@ def answer(asked: dict) -> dict | None:
 def main() -> None:
     if MODE == "dead":
         sys.exit("There is no key.")
+    if MODE == "slow":
+        while not Path(os.environ["GO"]).exists():
+            time.sleep(0.01)
     if MODE == "noisy":
         print("Welcome to my server!", flush=True)
     if MODE == "endless":
@@ -96,6 +100,8 @@ def main() -> None:
         result = answer(asked)
         if result is not None:
             say({"id": asked["id"], "result": result})
+    if MODE == "deaf":  # to the end of what it is told
+        time.sleep(600)
 
 
 main()

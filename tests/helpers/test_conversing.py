@@ -11,7 +11,7 @@ from lent import LIMIT, Stage, call
 from serving import answer, serving
 
 from waifu_llm.conversation import Message, Params, Usage
-from waifu_llm.errors import RateLimited
+from waifu_llm.errors import ContextTooLong, NotLoaded, RateLimited
 from waifu_llm.helpers.conversing import Persona, Unset
 
 HI = [Message("user", "Hi")]
@@ -52,13 +52,18 @@ async def test_who_is_set_answers(tmp_path: Path) -> None:
 
 async def test_a_persona_comes_before_what_is_set(stage: Stage) -> None:
     stage.model.turns = ["Hello"]
-    persona = Persona("plain", "own", "You are Greta.", "Greta", Params(temperature=0.5))
+    persona = Persona("plain", "own", None, "You are Greta.", "Greta", Params(temperature=0.5))
     answered = await stage.helpers.speaker.answer(HI, persona, urgency="low")
     assert (answered.provider, answered.model) == ("plain", "own")
     request = stage.model.requests[0]
     assert request.messages == [Message("system", "You are Greta."), *HI]
     assert (request.params.temperature, request.params.character_name) == (0.5, "Greta")
     assert request.urgency == "low"
+
+
+async def test_a_persona_may_name_a_stored_key(stage: Stage) -> None:
+    with pytest.raises(NotLoaded, match="takes no key"):
+        await stage.helpers.speaker.answer(HI, Persona("plain", "own", "work"))
 
 
 async def test_the_set_model_is_the_set_providers_alone(stage: Stage) -> None:
@@ -105,3 +110,15 @@ async def test_who_stops_waiting_stops_the_model(stage: Stage) -> None:
     assert stage.model.rounds[0].interrupted
     await asyncio.sleep(0)
     assert stage.engine.status()["generations"] == 0
+
+
+async def test_what_is_too_long_is_tried_with_its_later_half(stage: Stage) -> None:
+    talk = [Message("user", str(number)) for number in range(5)]
+    stage.model.turns = [ContextTooLong("Too long."), "Hello"]
+    persona = Persona(prompt="You are Hilda.")
+    assert (await stage.helpers.speaker.answer(talk, persona)).text == "Hello"
+    assert stage.told == [Message("system", "You are Hilda."), *talk[2:]]
+    for turns, asked in (([ContextTooLong("Too long.")], talk), ([ContextTooLong("x")], HI)):
+        stage.model.turns = [*turns]
+        with pytest.raises(ContextTooLong):
+            await stage.helpers.speaker.answer(asked)

@@ -140,6 +140,14 @@ async def test_a_client_has_tools_of_its_own_beside(stage: Stage, weather: Any) 
     assert weather.tasks == []
 
 
+async def test_what_goes_to_a_client_waits_for_no_helper(stage: Stage, weather: Any) -> None:
+    own = {"type": "function", "function": {"name": "wave"}}
+    both = [call("weather", OSLO, "c1"), call("wave", id="c2")]
+    final = await stage.answer(both, tools=[own])
+    assert (final.finish_reason, final.tool_calls) == ("tool_calls", both[1:])
+    assert (len(stage.model.requests), weather.tasks) == (1, [])
+
+
 async def test_where_there_is_no_helper_it_just_answers(stage: Stage) -> None:
     final = await stage.answer("Hi")
     assert final.response == "Hi"

@@ -136,6 +136,27 @@ async def test_one_that_hangs_is_told_that_nobody_waits(tmp_path: Path) -> None:
     assert [each["method"] for each in said][:2] == ["initialize", "notifications/initialized"]
 
 
+async def test_one_that_starts_slowly_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have to be fetched first. Whoever does not wait that long does not end it."""
+    monkeypatch.setattr("waifu_llm.helpers.mcp.way.LOOK_SECONDS", 0.05)
+    go = tmp_path / "go"
+    table = {"mcp": command("slow"), "env": ["GO"], "seconds": 0.1}
+    stage = Stage(tmp_path, helpers={"box": table}, environ={"GO": str(go)})
+    helper = await ready(stage)
+    assert (helper.is_well, helper.trouble) == (False, "It is still starting.")
+    way: Any = helper.way
+    begun = way._opening
+    await helper.check()
+    go.touch()
+    async with asyncio.timeout(LIMIT):
+        while not helper.is_well:
+            await helper.check()
+    assert way._opening is begun
+    await stage.close()
+
+
 async def test_new_tools_are_noticed(tmp_path: Path) -> None:
     async with staged(tmp_path, {"mcp": command()}) as stage:
         helper = await ready(stage)
@@ -349,11 +370,12 @@ async def test_nothing_from_the_network_is_run(stage: Stage, tmp_path: Path) -> 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills the module as POSIX has it")
 async def test_no_server_outlives_a_module_that_is_killed(tmp_path: Path) -> None:
+    """Not even one that does not look whether anybody is still there."""
     code = (
         "import asyncio, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]);"
         "from lent import Stage; from test_mcp import command, ready\n"
         "async def main():\n"
-        "    stage = Stage(Path(sys.argv[2]), helpers={'box': {'mcp': command()}})\n"
+        "    stage = Stage(Path(sys.argv[2]), helpers={'box': {'mcp': command('deaf')}})\n"
         "    way = (await ready(stage)) and stage.helpers.registry.all()[0].way\n"
         "    print(way._session._transport.pid, flush=True)\n"
         "    await asyncio.sleep(60)\n"

@@ -138,6 +138,9 @@ async def test_a_helper_that_hangs_is_given_up(tmp_path: Path) -> None:
             await stage.requests.task(Task("work"))
         async with asyncio.timeout(LIMIT):
             await server.gone.wait()
+    (shown,) = (await stage.requests.listed()).helpers
+    assert (shown.state, shown.asked, shown.failed) == ("unwell", 1, 1)
+    assert stage.helpers.registry.capabilities() == {}  # until it was looked at
     await stage.close()
     assert http_status(caught.value) == 504
 

@@ -16,7 +16,7 @@ from waifu_llm.backend import Urgency
 from waifu_llm.config import Config
 from waifu_llm.conversation import FinishReason, Message, Params, Usage
 from waifu_llm.engine import Engine
-from waifu_llm.errors import NotLoaded
+from waifu_llm.errors import ContextTooLong, NotLoaded
 from waifu_llm.generation import Final
 from waifu_llm.holdings import Asked
 from waifu_llm.protocol import Generate
@@ -36,6 +36,8 @@ class Persona(Struct, frozen=True):
     provider: str = ""
     """A provider, or a profile."""
     model: str = ""
+    key: str | None = None
+    """The name of a stored one."""
     prompt: str = ""
     """The system message, unless the talk begins with one."""
     character_name: str = ""
@@ -72,31 +74,42 @@ class Speaker:
         urgency: Urgency = "live",
         on_chunk: OnChunk | None = None,
     ) -> Answered:
-        """Cancel it, and the model stops.
+        """Cancel it, and the model stops. What does not fit the model is tried once more with the
+        later half of what was said.
 
         Raises:
             WaifuError: When there is no answer.
         """
         provider, params = self._whom(persona)
-        guest = self._engine.enter(client=False, urgency=urgency)
-        listener = _Listener(on_chunk)
-        try:
-            guest.holdings.load(Asked(provider))
-            asked = Generate(
-                unique_request_id="answer",
-                provider=provider,
-                messages=_with_persona(messages, persona),
-                params=params,
-                stream=True,  # whoever listens: one limit for all of an answer would end long ones
-                helpers=persona.helpers and self._engine.has_helpers,
-            )
-            guest.generate(asked, listener)
-            final = await listener.over
-        finally:
-            self._engine.leave(guest)
+        asked = Generate(
+            unique_request_id="answer",
+            provider=provider,
+            messages=_with_persona(messages, persona),
+            params=params,
+            stream=True,  # whoever listens: one limit for all of an answer would end long ones
+            helpers=persona.helpers and self._engine.has_helpers,
+        )
+        load = Asked(provider, key=persona.key)
+        final = await self._ask(load, asked, urgency, on_chunk)
+        shorter = _later_half(asked.messages or [])
+        if isinstance(final.error, ContextTooLong) and shorter and not final.response:
+            asked = msgspec.structs.replace(asked, messages=shorter)
+            final = await self._ask(load, asked, urgency, on_chunk)
         if final.error:
             raise final.error
         return _answered(final)
+
+    async def _ask(
+        self, load: Asked, asked: Generate, urgency: Urgency, on_chunk: OnChunk | None
+    ) -> Final:
+        guest = self._engine.enter(client=False, urgency=urgency)
+        listener = _Listener(on_chunk)
+        try:
+            guest.holdings.load(load)
+            guest.generate(asked, listener)
+            return await listener.over
+        finally:
+            self._engine.leave(guest)
 
     def _whom(self, persona: Persona) -> tuple[str, Params]:
         """
@@ -129,6 +142,13 @@ def _with_persona(messages: Sequence[Message], persona: Persona) -> list[Message
     if not persona.prompt or (messages and messages[0].role == "system"):
         return list(messages)
     return [Message("system", persona.prompt), *messages]
+
+
+def _later_half(messages: list[Message]) -> list[Message]:
+    """With who is spoken to; nothing, where there is no half."""
+    first = messages[:1] if messages and messages[0].role == "system" else []
+    said = messages[len(first) :]
+    return [*first, *said[len(said) // 2 :]] if len(said) > 1 else []
 
 
 def _answered(final: Final) -> Answered:

@@ -19,6 +19,8 @@ from waifu_llm.tasks import Tasks
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST = 64
 _MOST_SILENCES = 3
+LOOK_SECONDS = 4.0
+"""Less than a look may take."""
 START_SECONDS = 120.0
 """Until a server is ready, which may have to be fetched first."""
 _MOST_DESCRIPTION = 4096
@@ -66,6 +68,7 @@ class McpWay:
 
     async def check(self) -> None:
         """One that says nothing, time after time, is given up: the next is begun anew."""
+        await self._see_that_it_is_ready()
         session = await self._at_hand()
         try:
             if self._far:
@@ -87,6 +90,18 @@ class McpWay:
         self._give_up()
         await self._tasks.over()
 
+    async def _see_that_it_is_ready(self) -> None:
+        """
+        Raises:
+            NotReached: When it is still starting, which is no silence.
+        """
+        if self._session is None:
+            opening = self._begin()
+            await asyncio.wait([opening], timeout=LOOK_SECONDS)
+            if not opening.done():
+                raise NotReached("It is still starting.")
+            opening.result()
+
     async def _at_hand(self) -> Session:
         """Who stops to wait for it does not stop it: a first start may take long.
 
@@ -96,14 +111,18 @@ class McpWay:
         if self._session and not self._session.alive:
             self._give_up()
         if self._session is None:
-            if self._opening is None or self._opening.done():
-                self._opening = self._tasks.start(self._open())
-            await asyncio.shield(self._opening)
+            await asyncio.shield(self._begin())
         session = self._session
         if session is None:
             raise NotReached("It was closed at this moment.")
         await self._list(session)
         return session
+
+    def _begin(self) -> asyncio.Task[None]:
+        """Its opening: that of another, if it is under way."""
+        if self._opening is None or self._opening.done():
+            self._opening = self._tasks.start(self._open())
+        return self._opening
 
     async def _open(self) -> None:
         if self._closed:
