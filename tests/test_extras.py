@@ -23,6 +23,7 @@ WITHOUT = "import sys; sys.modules['{}'] = None; from waifu_llm.__main__ import 
         ("asyncpg", ["serve", "--port", "0", "--store", "postgresql://box/chats"], "postgres"),
         ("aio_pika", ["serve", "--port", "0", "--rabbitmq", "env"], "rabbitmq"),
         ("sqlalchemy", ["users", "list"], "chats"),
+        ("aiosmtpd", ["keys", "set", "channels.email", "smtp_password"], "email"),
         ("asyncpg", ["chats", "list", "--store", "postgresql://box/chats"], "postgres"),
     ],
 )

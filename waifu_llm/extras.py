@@ -21,6 +21,6 @@ def needed(extra: str, what: str) -> Iterator[None]:
         if missing.name is None or missing.name.startswith("waifu_llm"):
             raise
         raise ConfigError(
-            f"{what} needs `{missing.name}`, which is not installed: it comes with the extra "
+            f"{what} needs `{missing.name.partition('.')[0]}`, which is not installed: it comes with the extra "
             f"`{extra}`. Run: pip install 'waifu-llm[{extra}]'"
         ) from None
