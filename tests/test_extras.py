@@ -24,6 +24,7 @@ WITHOUT = "import sys; sys.modules['{}'] = None; from waifu_llm.__main__ import 
         ("aio_pika", ["serve", "--port", "0", "--rabbitmq", "env"], "rabbitmq"),
         ("httptools", ["serve", "--port", "0", "--http-port", "0"], "http"),
         ("sqlalchemy", ["users", "list"], "chats"),
+        ("aiosmtpd", ["keys", "set", "channels.email", "smtp_password"], "email"),
         ("asyncpg", ["chats", "list", "--store", "postgresql://box/chats"], "postgres"),
     ],
 )

@@ -20,7 +20,8 @@ def needed(extra: str, what: str) -> Iterator[None]:
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.startswith("waifu_llm"):
             raise
+        library = missing.name.partition(".")[0]
         raise ConfigError(
-            f"{what} needs `{missing.name}`, which is not installed: it comes with the extra "
+            f"{what} needs `{library}`, which is not installed: it comes with the extra "
             f"`{extra}`. Run: pip install 'waifu-llm[{extra}]'"
         ) from None

@@ -28,10 +28,10 @@ OPEN = "http://127.0.0.1:9/"
 class Stage:
     """One life of a module, as far as channels see one. The store outlives it."""
 
-    def __init__(self, home: Path, tables: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, home: Path, tables: dict[str, dict[str, Any]], store: str = "") -> None:
         self.home = home
         self.model = Model(home)
-        self.config = Config(store=str(home / "store.db"), channels=tables)
+        self.config = Config(store=store or str(home / "store.db"), channels=tables)
         self.learned: list[str] = []
         self.channels: Channels
         self.instructions: Instructions
@@ -79,6 +79,10 @@ class Stage:
 
     async def said(self) -> list[tuple[str, str]]:
         return [(row.role, row.content) for row in await self.rows("messages")]
+
+
+Staged = Callable[..., Awaitable[Stage]]
+"""Opens one with these tables."""
 
 
 async def until(is_so: Callable[[], Awaitable[Any] | Any]) -> Any:

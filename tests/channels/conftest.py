@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from channel_stage import Stage
+from channel_stage import Stage, Staged
 
 from waifu_llm.channels import talk
-
-Staged = Callable[..., Awaitable[Stage]]
 
 
 @pytest.fixture
@@ -20,8 +18,10 @@ async def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     monkeypatch.setattr(talk, "PAUSES", (0.0,))
     stages: list[Stage] = []
 
-    async def opened(tables: dict[str, dict[str, Any]], home: str = "home", **more: Any) -> Stage:
-        stage = Stage(tmp_path / home, tables)
+    async def opened(
+        tables: dict[str, dict[str, Any]], home: str = "home", store: str = "", **more: Any
+    ) -> Stage:
+        stage = Stage(tmp_path / home, tables, store)
         stages.append(stage)
         await stage.open(**more)
         return stage

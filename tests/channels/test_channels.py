@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from channel_stage import Stage, until
-from conftest import Staged
+from channel_stage import Stage, Staged, until
 
 from waifu_llm.channel_specs import ChannelSpec
 from waifu_llm.channels import Channel, Conversations, Delivered, Parcel, Said, Taken, accepted

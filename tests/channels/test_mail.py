@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 from automatic_mails import AUTOMATIC, ORDINARY, REPORT, mail
-from channel_stage import Stage, json_of, until
-from conftest import Staged
+from channel_stage import Stage, Staged, json_of, until
 from fake_post import FakeImap, PostOffice, deliver, free_port
 
 from waifu_llm.channels import Incoming, outbox

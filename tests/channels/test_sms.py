@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator
 from html import unescape
 
 import pytest
-from channel_stage import Stage, json_of, until
-from conftest import Staged
+from channel_stage import Stage, Staged, json_of, until
 from fake_twilio import ACCOUNT, NUMBER, TOKEN, URL, FakeTwilio, message, signed, webhook
 from support import LIMIT
 

@@ -54,7 +54,7 @@ def test_a_shell_is_told_where_a_file_is_wanted(waifu_llm: Run, flag: str) -> No
     ("typed", "completed"),
     [
         ("se", "serve"),
-        ("c", "chat chats check-provider config completion"),
+        ("c", "chat channels chats check-provider config completion"),
         ("serve --idle", "--idle-seconds"),
         ("completion f", "fish"),
         ("serve --log-level w", "warning"),

@@ -75,8 +75,7 @@ class Outbox:
 
     async def _next(self) -> Parcel | None:
         self._something.clear()
-        found = await self._store.write(lambda each: parcels.due(each, self._channel.name, 1))
-        return found[0] if found else None
+        return await self._store.write(lambda each: parcels.next_one(each, self._channel.name))
 
     async def _wait(self) -> None:
         """Until there is something, or something is due again."""

@@ -40,19 +40,22 @@ async def send(
     )
 
 
-async def due(transaction: Transaction, channel: str, most: int) -> list[Parcel]:
-    """Those to be brought now; from here on they are being brought."""
+async def next_one(transaction: Transaction, channel: str) -> Parcel | None:
+    """The next that is to be brought now; from here on it is being brought, and nobody else gets
+    it: whoever looked at the same time finds that it does not wait any more."""
     waiting = channel_parcels.c.channel == channel, channel_parcels.c.state == "waiting"
-    statement = select(channel_parcels).where(*waiting, channel_parcels.c.due <= time.time())
-    rows = await transaction.all(statement.order_by(channel_parcels.c.due).limit(most))
-    for row in rows:
-        values = {"state": "sending", "tries": row.tries + 1}
-        await transaction.run(_parcel(row.id).values(values))
-    return [_as_parcel(row) for row in rows]
+    due = select(channel_parcels.c.id).where(*waiting, channel_parcels.c.due <= time.time())
+    found = await transaction.first(due.order_by(channel_parcels.c.due).limit(1))
+    if found is None:
+        return None
+    taken = _parcel(found.id).where(channel_parcels.c.state == "waiting")
+    values = {"state": "sending", "tries": channel_parcels.c.tries + 1}
+    row = await transaction.first(taken.values(values).returning(channel_parcels))
+    return _as_parcel(row) if row else None
 
 
 def _as_parcel(row: AnyRow) -> Parcel:
-    return Parcel(row.id, row.address, row.text, msgspec.json.decode(row.about), row.tries + 1)
+    return Parcel(row.id, row.address, row.text, msgspec.json.decode(row.about), row.tries)
 
 
 async def next_due(transaction: Transaction, channel: str) -> float | None:

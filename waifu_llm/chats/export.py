@@ -15,7 +15,8 @@ from waifu_llm.chats import chats as rooms
 from waifu_llm.chats import records
 from waifu_llm.chats import users as people
 from waifu_llm.chats.database import Database
-from waifu_llm.chats.tables import chats, members, messages, users
+from waifu_llm.chats.fields import iso
+from waifu_llm.chats.tables import channel_people, chats, members, messages, users
 from waifu_llm.chats.tables import records as record_table
 from waifu_llm.chats.transaction import AnyRow, Transaction
 
@@ -24,8 +25,13 @@ Line = dict[str, Any]
 
 
 async def of_user(database: Database, user: AnyRow) -> AsyncGenerator[Line]:
-    """The user, the records, the chats, and what the user wrote with what was answered to it."""
+    """The user, the addresses on channels, the records, the chats, and what the user wrote with
+    what was answered to it."""
     yield {"type": "user", **people.shape(user)}
+    theirs = select(channel_people).where(channel_people.c.user == user.number)
+    async for row in _rows(database, theirs, channel_people.c.number):
+        told = {"channel": row.channel, "address": row.address, "stopped": row.stopped}
+        yield {"type": "channel", **told, "created_at": iso(row.created)}
     async for row in _rows(
         database,
         select(record_table).where(record_table.c.user == user.number),
