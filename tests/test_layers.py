@@ -60,6 +60,7 @@ LAYERS = [
     ["doors.backlog", "doors.instruction_messages", "doors.job_messages", "doors.shared"],
     ["doors.messages", "doors.rabbitmq"],
     ["doors.websocket", "doors.http"],
+    ["rooms"],
     ["app", "worker_app", "client_names"],
     ["client_instructions"],
     ["client", "rabbitmq_client"],

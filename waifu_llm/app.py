@@ -1,4 +1,4 @@
-"""Puts the module together and runs it. The only file that knows every room."""
+"""Puts the module together and runs it: its rooms, its doors, its jobs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from waifu_llm import system
 from waifu_llm.closing import Deadline
-from waifu_llm.config import Config, ConfigError
+from waifu_llm.config import Config
 from waifu_llm.core import Core, loop_factory
 from waifu_llm.doors.token import read_token
 from waifu_llm.doors.trust import see_that_it_is_protected
@@ -19,17 +19,14 @@ from waifu_llm.extras import needed
 from waifu_llm.jobs.runner import Jobs
 from waifu_llm.jobs.shelf import Shelf
 from waifu_llm.paths import Paths
+from waifu_llm.rooms import Rooms
 from waifu_llm.specs import ProviderSpec
 
 if TYPE_CHECKING:
-    from waifu_llm.channels.opening import Channels
-    from waifu_llm.chats.opening import Chats
     from waifu_llm.doors.http.routes import Route
     from waifu_llm.doors.http.server import HttpDoor
     from waifu_llm.doors.rabbitmq import RabbitDoor
-    from waifu_llm.helpers.opening import Helpers
     from waifu_llm.rabbitmq.address import Address
-    from waifu_llm.workers.fleet import Fleet
 
 CLOSE_SECONDS = 6.0
 """The process is over two seconds later, whatever else there is to be undone."""
@@ -47,12 +44,9 @@ class Module:
         self._token = token = read_token(config, paths)
         self._core.redactor.learn([token])
         self._jobs = Jobs(self._engine, config, Shelf(paths.assistants))
-        self._chats: Chats | None = None
-        self._channels: Channels | None = None
+        self._rooms = Rooms(self._core)
         self._rabbitmq: RabbitDoor | None = None
-        self._fleet: Fleet | None = None
         self._http: HttpDoor | None = None
-        self._helpers: Helpers | None = None
         self._door = WebSocketDoor(
             self._engine, self._jobs, config, token, self.stop, self._status_of_doors
         )
@@ -80,17 +74,16 @@ class Module:
         """What can fail comes before anything is begun: a start that fails is no try of a job.
         Returns where it listens."""
         broker = self._broker()
-        await self._open_fleet()
-        await self._open_store()
-        self._open_helpers()
-        await self._make_channels()
+        await self._rooms.open()
+        chats = self._rooms.chats
+        self._door.instructions = chats.instructions if chats else None
         urls = await self._open_doors()
-        await self._jobs.open(self._chats.job_store if self._chats else None)
+        await self._jobs.open(chats.job_store if chats else None)
         await self._door.let_in()
         if self._http:
             await self._http.let_in()
-        if self._channels:
-            await self._channels.open()
+        if self._rooms.channels:
+            await self._rooms.channels.open()
         if broker:
             self._open_rabbitmq(broker)
         return urls
@@ -104,13 +97,10 @@ class Module:
         if self._http:
             self._http.take_no_more()
         await self._engine.silence()
-        channels = [self._channels.close()] if self._channels else []
-        await closing.close(*channels, within=FIRST_SECONDS)
-        helpers = [self._helpers.close()] if self._helpers else []
-        store = [self._chats.close()] if self._chats else []
-        fleet = [self._fleet.close()] if self._fleet else []
+        if channels := self._rooms.channels:
+            await closing.close(channels.close(), within=FIRST_SECONDS)
         doors = [self._door.close(), *([self._http.close()] if self._http else ())]
-        await closing.close(*doors, self._engine.close(), *helpers, *store, *fleet)
+        await closing.close(*doors, self._engine.close(), *self._rooms.closings())
         await closing.over()
         self._core.processes.kill()
 
@@ -151,88 +141,24 @@ class Module:
 
     def _more_routes(self) -> list[Route]:
         """Those of rooms that are open."""
-        assert self._helpers  # open wherever this door is
+        rooms = self._rooms
+        assert rooms.helpers  # open wherever this door is
         from waifu_llm.doors.http.helper_routes import HelperRoutes
 
         behind_proxy = self._config.behind_proxy
-        routes = HelperRoutes(self._helpers.requests, behind_proxy=behind_proxy).routes()
-        if self._chats:
+        routes = HelperRoutes(rooms.helpers.requests, behind_proxy=behind_proxy).routes()
+        if rooms.chats:
             from waifu_llm.doors.http.instruction_routes import InstructionRoutes
 
-            routes += InstructionRoutes(self._chats.instructions).routes()
-        if self._channels:
+            routes += InstructionRoutes(rooms.chats.instructions).routes()
+        if rooms.channels:
             from waifu_llm.doors.http.channel_routes import channel_routes
 
-            routes += channel_routes(self._channels.routes())
+            routes += channel_routes(rooms.channels.routes())
         return routes
 
     def _is_installed(self, spec: ProviderSpec) -> bool:
         return self._core.processes.environments.find(spec) is not None
-
-    async def _open_fleet(self) -> None:
-        """
-        Raises:
-            WaifuError: When their Redis refuses us, or what it needs is not installed.
-        """
-        if not self._config.workers:
-            return
-        with needed("redis", f"`workers` (from {self._config.source('workers')})"):
-            from waifu_llm.workers.fleet import Fleet
-            from waifu_llm.workers.link import Link, secrets_of
-            from waifu_llm.workers.where import Where
-
-        self._core.redactor.learn(secrets_of(self._config.workers))
-        self._fleet = Fleet.of(Link(self._config.workers), self._config)
-        await self._fleet.open()
-        here = self._core.processes.open
-        self._engine.goes_elsewhere(Where(self._fleet, self._config, here))
-
-    async def _open_store(self) -> None:
-        """
-        Raises:
-            WaifuError: When it cannot be used, or what it needs is not installed.
-        """
-        if not self._config.store:
-            return
-        with needed("chats", f"`store` (from {self._config.source('store')})"):
-            from waifu_llm.chats import address
-            from waifu_llm.chats.opening import Chats
-
-            self._core.redactor.learn(address.secrets_of(self._config.store))
-            self._chats = await Chats.open(self._config, self._core.paths.home, self._engine)
-            self._door.instructions = self._chats.instructions
-
-    def _open_helpers(self) -> None:
-        """
-        Raises:
-            ConfigError: When a table is wrong, or what they need is not installed.
-        """
-        if not self._config.helpers and self._config.http_port < 0:
-            return
-        with needed("http", "HTTP, and a table `helpers` of the configuration,"):
-            from waifu_llm.helpers.opening import Helpers
-
-        self._helpers = Helpers(self._config, self._core.paths, self._engine, self._core.redactor)
-        self._helpers.open()
-
-    async def _make_channels(self) -> None:
-        """
-        Raises:
-            ConfigError: When a table says what cannot be, or what it needs is not there.
-        """
-        if not self._config.channels:
-            return
-        if not self._chats:
-            raise ConfigError(
-                "Channels keep their conversations in the store, and there is none: set `store`, "
-                "or `--store sqlite`."
-            )
-        from waifu_llm.channels.answering import Plain
-        from waifu_llm.channels.opening import Channels
-
-        answer = Plain(self._engine)
-        self._channels = Channels(self._config, self._chats.database, self._engine, answer)
-        await self._channels.make(self._core.redactor.learn)
 
     def _broker(self) -> Address | None:
         """
@@ -252,8 +178,8 @@ class Module:
     def _open_rabbitmq(self, broker: Address) -> None:
         from waifu_llm.doors.rabbitmq import RabbitDoor
 
-        assert self._chats  # whoever sets one has the other
-        self._rabbitmq = RabbitDoor(self._chats.instructions, broker, self._config)
+        assert self._rooms.chats  # whoever sets one has the other
+        self._rabbitmq = RabbitDoor(self._rooms.chats.instructions, broker, self._config)
         self._rabbitmq.open()
 
     def _status(self) -> Mapping[str, Any]:
@@ -261,13 +187,8 @@ class Module:
         return {**self._engine.status(), **of_jobs, **self._status_of_doors()}
 
     def _status_of_doors(self) -> Mapping[str, Any]:
-        doors = {
-            "rabbitmq": self._rabbitmq,
-            "workers": self._fleet,
-            "helpers": self._helpers,
-            "channels": self._channels,
-        }
-        return {name: door.status() for name, door in doors.items() if door}
+        rabbitmq = {"rabbitmq": self._rabbitmq.status()} if self._rabbitmq else {}
+        return {**rabbitmq, **self._rooms.status()}
 
 
 def run(config: Config, paths: Paths, on_listening: Callable[[list[str]], None]) -> None:
