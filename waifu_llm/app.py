@@ -145,8 +145,7 @@ class Module:
         assert rooms.helpers  # open wherever this door is
         from waifu_llm.doors.http.helper_routes import HelperRoutes
 
-        behind_proxy = self._config.behind_proxy
-        routes = HelperRoutes(rooms.helpers.requests, behind_proxy=behind_proxy).routes()
+        routes = HelperRoutes(rooms.helpers.requests, self._config).routes()
         if rooms.chats:
             from waifu_llm.doors.http.instruction_routes import InstructionRoutes
 

@@ -1,10 +1,11 @@
-"""The routes of helpers, and of the core that converses."""
+"""The routes of helpers, and of the core that answers by itself."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from waifu_llm.doors.http.routes import Exchange, Route
+from waifu_llm.config import Config
+from waifu_llm.doors.http.routes import Exchange, Handler, Route
 from waifu_llm.doors.trust import Visitor
 from waifu_llm.helpers.messages import (
     Listed,
@@ -18,63 +19,39 @@ from waifu_llm.helpers.requests import Requests
 
 
 class HelperRoutes:
-    """Hands them to the room."""
+    """Hands them to whoever carries them out. Each needs the token."""
 
-    def __init__(self, requests: Requests, *, behind_proxy: bool) -> None:
+    def __init__(self, requests: Requests, config: Config) -> None:
         self._requests = requests
-        self._behind_proxy = behind_proxy
+        self._config = config
 
     def routes(self) -> list[Route]:
+        one = "/helpers/{name}"
         return [
-            Route(
-                method="POST",
-                path="/process",
-                handler=self._process,
-                summary="Have a prompt answered by the configured model, with the helpers' help.",
-                takes=Process,
-                gives=Processed,
-                tag="helpers",
+            _post("/process", self._process, "Have a prompt answered.", Process, Processed),
+            _post("/task", self._task, "Have a helper do something.", Task, Any),
+            _post(
+                "/register_helper",
+                self._register,
+                "Register a helper, or register it again.",
+                RegisterHelper,
+                Registered,
             ),
+            _post(f"{one}/heartbeat", self._heartbeat, "Begin a lease anew.", None, Registered),
             Route(
-                method="POST",
-                path="/register_helper",
-                handler=self._register,
-                summary="Register a helper with its capabilities, or renew it.",
-                takes=RegisterHelper,
+                method="DELETE",
+                path=one,
+                handler=self._remove,
+                summary="Remove a helper.",
                 gives=Registered,
-                tag="helpers",
-            ),
-            Route(
-                method="POST",
-                path="/task",
-                handler=self._task,
-                summary="Have the helper that has this capability do a task.",
-                takes=Task,
-                gives=Any,
                 tag="helpers",
             ),
             Route(
                 method="GET",
                 path="/helpers",
                 handler=self._list,
-                summary="The helpers that are known, and how they are.",
+                summary="The helpers that are there, and how they are.",
                 gives=Listed,
-                tag="helpers",
-            ),
-            Route(
-                method="POST",
-                path="/helpers/{name}/heartbeat",
-                handler=self._heartbeat,
-                summary="Begin a helper's lease anew.",
-                gives=Registered,
-                tag="helpers",
-            ),
-            Route(
-                method="DELETE",
-                path="/helpers/{name}",
-                handler=self._remove,
-                summary="Forget a helper.",
-                gives=Registered,
                 tag="helpers",
             ),
         ]
@@ -82,14 +59,11 @@ class HelperRoutes:
     async def _process(self, exchange: Exchange) -> Processed:
         return await self._requests.process(exchange.body)
 
-    async def _register(self, exchange: Exchange) -> Registered:
-        return await self._requests.register(exchange.body, near=self._is_near(exchange))
-
     async def _task(self, exchange: Exchange) -> Any:
         return await self._requests.task(exchange.body)
 
-    async def _list(self, exchange: Exchange) -> Listed:
-        return await self._requests.listed()
+    async def _register(self, exchange: Exchange) -> Registered:
+        return await self._requests.register(exchange.body, near=self._is_near(exchange))
 
     async def _heartbeat(self, exchange: Exchange) -> Registered:
         return await self._requests.heartbeat(exchange.params["name"])
@@ -97,8 +71,23 @@ class HelperRoutes:
     async def _remove(self, exchange: Exchange) -> Registered:
         return await self._requests.remove(exchange.params["name"])
 
+    async def _list(self, exchange: Exchange) -> Listed:
+        return await self._requests.listed()
+
     def _is_near(self, exchange: Exchange) -> bool:
-        """From this very machine: behind a proxy, everybody seems to be."""
-        head = exchange.head
-        visitor = Visitor(head.peer, head.headers, websocket=False)
-        return visitor.is_local and not visitor.is_forwarded and not self._behind_proxy
+        """From this very machine: what a proxy or a browser hands on comes from elsewhere."""
+        visitor = Visitor(exchange.head.peer, exchange.head.headers, websocket=False)
+        handed_on = visitor.is_forwarded or visitor.is_browser or self._config.behind_proxy
+        return visitor.is_local and not handed_on
+
+
+def _post(path: str, handler: Handler, summary: str, takes: Any, gives: Any) -> Route:
+    return Route(
+        method="POST",
+        path=path,
+        handler=handler,
+        summary=summary,
+        takes=takes,
+        gives=gives,
+        tag="helpers",
+    )
