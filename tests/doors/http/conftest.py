@@ -97,7 +97,9 @@ def serve_http(http_home: Path) -> Iterator[Callable[..., Served]]:
 @pytest.fixture(scope="session")
 def served(serve_http: Callable[..., Served]) -> Served:
     """The one that most tests share."""
-    return serve_http("--store", "sqlite")
+    return serve_http(
+        *("--store", "sqlite", "--process-provider", "echo", "--process-model", "echo")
+    )
 
 
 @pytest.fixture
