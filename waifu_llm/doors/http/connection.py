@@ -8,18 +8,15 @@ its answer is cut off after a while, as at the WebSocket door.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import httptools
 
-from waifu_llm.doors.frames import BEHIND
 from waifu_llm.doors.http.messages import TEXT, Answer, Clock, Head, Headers
+from waifu_llm.doors.http.paced import Paced
 from waifu_llm.doors.http.plan import Plan
 from waifu_llm.doors.http.reply import Reply
-from waifu_llm.doors.lobby import SEND_BUFFER
 
 HEAD_SECONDS = 5.0
 BODY_SECONDS = 30.0
@@ -28,7 +25,6 @@ LINGER_SECONDS = 2.0
 LARGEST_HEAD = 64 * 1024
 MOST_HEADERS = 128
 MOST_AHEAD = 64 * 1024
-_LOOKS = 4
 
 
 class Owner(Protocol):
@@ -48,12 +44,11 @@ class Owner(Protocol):
         """Raises nothing."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(Paced):
     """Of one client."""
 
-    transport: asyncio.Transport
-
     def __init__(self, owner: Owner) -> None:
+        super().__init__(owner.stalled_seconds)
         self._owner = owner
         self._parser: Any = httptools.HttpRequestParser(self)
         self._reads_head = False
@@ -69,19 +64,11 @@ class Connection(asyncio.Protocol):
         self._over = False
         """Nothing that comes from here on is looked at."""
         self._timer: asyncio.TimerHandle | None = None
-        self._watch: asyncio.TimerHandle | None = None
-        self._written = 0
-        self.is_behind = False
-        self.on_writable: Callable[[], None] | None = None
 
     # Coming and going
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(high=BEHIND)
-        # What lies in the kernel's buffer can neither be merged nor taken back.
-        sock = transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        super().connection_made(transport)
         address = transport.get_extra_info("peername")
         self._peer = address[0] if address else ""
         if self._owner.arrive(self):
@@ -90,11 +77,10 @@ class Connection(asyncio.Protocol):
             self._refuse(503, "Too many connections. Close one, or raise `max_connections`.")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
         self._over = True
         self._owner.leave(self)
         self._stop_waiting()
-        if self._watch:
-            self._watch.cancel()
         if self._answering:
             self._answering.cancel()
         self._parser = None
@@ -110,9 +96,6 @@ class Connection(asyncio.Protocol):
             self._answered.head.keeps_alive = False
         else:
             self._leave()
-
-    def abort(self) -> None:
-        self.transport.abort()
 
     def _wait(self, seconds: float) -> None:
         self._stop_waiting()
@@ -288,37 +271,3 @@ class Connection(asyncio.Protocol):
         self._stop_waiting()
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._owner.stalled_seconds, self.abort)
-
-    # Writing
-
-    def write(self, data: bytes) -> None:
-        if not self.transport.is_closing():  # else nobody is there to read it
-            self._written += len(data)
-            self.transport.write(data)
-
-    def pause_writing(self) -> None:
-        self.is_behind = True
-        self._look(self._taken, _LOOKS)
-
-    def resume_writing(self) -> None:
-        self.is_behind = False
-        if self._watch:
-            self._watch.cancel()
-        if self.on_writable:
-            self.on_writable()
-
-    @property
-    def _taken(self) -> int:
-        """A figure that grows while the client reads."""
-        return self._written - self.transport.get_write_buffer_size()
-
-    def _look(self, taken: int, patience: int) -> None:
-        """Slowly is well, as long as it is something."""
-        now = self._taken
-        patience = _LOOKS if now > taken else patience - 1
-        if patience < 0:
-            self.abort()
-            return
-        seconds = self._owner.stalled_seconds / _LOOKS
-        loop = asyncio.get_running_loop()
-        self._watch = loop.call_later(seconds, self._look, now, patience)
