@@ -378,8 +378,10 @@ async def test_what_came_while_the_module_was_away_is_answered_once(
     await until(lambda: post.mails)
     await first.close()
     imap.put(mail().replace("<1@", "<2@"))
-    await staged(mailbox(post, imap))
+    second = await staged(mailbox(post, imap))
     await until(lambda: len(post.mails) == 2)
+    await until(lambda: len(imap.flags) == 2)
+    assert await second.conversations("email").recall("imap") == "7:2"
 
 
 async def test_a_mailbox_that_was_made_anew_is_not_answered_twice(
