@@ -178,6 +178,7 @@ async def test_two_of_us_that_mail_each_other_stop_after_one_answer_each(staged:
         await hear(stages[number], raw, f"{other}@waifu.example", f"{number}@waifu.example")
     for stage in stages:
         await until(lambda stage=stage: stage.channels.status()["email"]["passed_over"])
+        await until(lambda stage=stage: stage.channels.status()["email"]["parcels"])
         told = stage.channels.status()["email"]
         assert (told["answered"], told["passed_over"], told["parcels"]) == (1, 1, {"sent": 1})
         assert len(stage.model.requests) == 1
