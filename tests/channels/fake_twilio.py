@@ -24,6 +24,8 @@ class FakeTwilio:
         self.authorizations: list[str] = []
         self.answers: list[tuple[int, Any]] = []
         self.hangs_up = False
+        self.is_silent = False
+        self._writers: list[asyncio.StreamWriter] = []
         self._server: asyncio.Server
 
     async def open(self) -> FakeTwilio:
@@ -33,8 +35,12 @@ class FakeTwilio:
 
     async def close(self) -> None:
         self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)  # in which their ends are told
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         first, *lines = head.strip().split("\r\n")
         headers = {
@@ -43,7 +49,9 @@ class FakeTwilio:
         body = await reader.readexactly(int(headers["content-length"]))
         self.sent.append({"path": first.split()[1], **dict(parse_qsl(body.decode()))})
         self.authorizations.append(headers["authorization"])
-        if not self.hangs_up:
+        if self.is_silent:
+            await reader.read()
+        elif not self.hangs_up:
             status, said = self.answers.pop(0) if self.answers else (201, {"sid": "SM1"})
             content = json.dumps(said).encode()
             writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, len(content)))

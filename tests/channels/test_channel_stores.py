@@ -13,7 +13,10 @@ from fake_post import PostOffice, deliver, free_port
 from fake_twilio import ACCOUNT, NUMBER, TOKEN, URL, FakeTwilio, message, webhook
 from support import Module
 
+from waifu_llm.channels import parcels, people
+from waifu_llm.channels.store import Store
 from waifu_llm.chats import export
+from waifu_llm.chats.transaction import Transaction
 
 _numbers = itertools.count()
 
@@ -50,6 +53,23 @@ async def test_a_store_of_each_kind_answers_once_over_a_restart_and_deletes_all(
     words = await second.words()
     assert ("canary" in words, "15552223333" in words) == (False, False)
     await twilio.close()
+
+
+async def test_a_parcel_is_handed_to_one_carrier(staged: Staged, store: str) -> None:
+    stage = await staged({}, store=store)
+    shared = Store(stage.database, stage.model.engine, 10)
+
+    async def fill(transaction: Transaction) -> None:
+        person = await people.find_or_make(transaction, stage.model.engine, "sms", "anna")
+        for number in range(5):
+            await parcels.send(transaction, "sms", person.user, "anna", f"{number}", {})
+
+    await shared.write(fill)
+    handed: list[str] = []
+    while len(handed) < 5:
+        takes = [shared.write(lambda each: parcels.next_one(each, "sms")) for _ in range(4)]
+        handed += [each.text for each in await asyncio.gather(*takes) if each]
+    assert sorted(handed) == ["0", "1", "2", "3", "4"]
 
 
 SETTINGS = """

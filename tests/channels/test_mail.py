@@ -178,6 +178,7 @@ async def test_two_of_us_that_mail_each_other_stop_after_one_answer_each(staged:
         await hear(stages[number], raw, f"{other}@waifu.example", f"{number}@waifu.example")
     for stage in stages:
         await until(lambda stage=stage: stage.channels.status()["email"]["passed_over"])
+        await until(lambda stage=stage: stage.channels.status()["email"]["parcels"])
         told = stage.channels.status()["email"]
         assert (told["answered"], told["passed_over"], told["parcels"]) == (1, 1, {"sent": 1})
         assert len(stage.model.requests) == 1
@@ -378,8 +379,10 @@ async def test_what_came_while_the_module_was_away_is_answered_once(
     await until(lambda: post.mails)
     await first.close()
     imap.put(mail().replace("<1@", "<2@"))
-    await staged(mailbox(post, imap))
+    second = await staged(mailbox(post, imap))
     await until(lambda: len(post.mails) == 2)
+    await until(lambda: len(imap.flags) == 2)
+    assert await second.conversations("email").recall("imap") == "7:2"
 
 
 async def test_a_mailbox_that_was_made_anew_is_not_answered_twice(

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from html import unescape
 
@@ -214,6 +215,36 @@ async def test_a_send_that_is_not_answered_is_never_made_again(
     again = await staged(table(api_url=twilio.url))
     assert await hear(again, "Hello", "SM2")
     assert len(twilio.sent) == 1
+
+
+async def test_a_send_over_which_the_module_dies_is_never_made_again(
+    staged: Staged, twilio: FakeTwilio
+) -> None:
+    first = await staged(table(api_url=twilio.url, answer_by="rest"))
+    twilio.is_silent = True
+    await hear(first, "Hi")
+    await until(lambda: twilio.sent)
+    await first.die()
+    twilio.is_silent = False
+    again = await staged(table(api_url=twilio.url))
+    assert [each.state for each in await again.rows("channel_parcels")] == ["maybe"]
+    assert "not known whether they were sent" in again.channels.status()["sms"]["last_trouble"]
+    assert len(twilio.sent) == 1
+
+
+async def test_what_waits_to_be_sent_is_not_sent_to_who_says_stop(
+    staged: Staged, twilio: FakeTwilio
+) -> None:
+    twilio.answers = [(429, {"code": 20429, "message": "slow down"})]
+    stage = await staged(table(api_url=twilio.url, answer_by="rest"))
+    await hear(stage, "Hi")
+    await until(lambda: stage.channels.status()["sms"]["parcels"])
+    assert await until(lambda: _settled(stage)) == ["waiting"]
+    (parcel,) = await stage.rows("channel_parcels")
+    assert 30 < parcel.due - time.time() <= 60
+    await hear(stage, "STOP", "SM2")
+    (parcel,) = await stage.rows("channel_parcels")
+    assert (parcel.state, parcel.text) == ("refused", "")
 
 
 @pytest.mark.parametrize(("status", "state"), [(400, "refused"), (500, "maybe"), (429, "waiting")])

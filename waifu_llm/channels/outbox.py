@@ -95,10 +95,10 @@ class Outbox:
                 came = Delivered("maybe", f"its channel failed: {exc!r}")
         if came.outcome == "later" and parcel.tries >= MOST_TRIES:
             came = Delivered("refused", f"given up after {MOST_TRIES} tries: {came.why}")
+        await self._note(parcel, came)
         self._counts[came.outcome] += 1
         if came.outcome != "sent":
             self._trouble(f"An answer was not sent ({came.outcome}): {came.why}")
-        await self._note(parcel, came)
 
     async def _note(self, parcel: Parcel, came: Delivered) -> None:
         """Until it is noted: a parcel that went must not go again."""
