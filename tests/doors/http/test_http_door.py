@@ -11,6 +11,7 @@ from support import LIMIT
 
 from waifu_llm.client import connect as client_connect
 from waifu_llm.config import Config
+from waifu_llm.doors.http.helper_routes import HelperRoutes
 from waifu_llm.doors.http.instruction_routes import InstructionRoutes
 from waifu_llm.doors.http.opening import http_door
 
@@ -27,8 +28,8 @@ TELL_NOTHING = {("GET", "/"), ("GET", "/healthz"), ("GET", "/docs")}
 
 
 def table():
-    chats = InstructionRoutes(None).routes()
-    door = http_door(None, Config(), "token", dict, lambda spec: False, chats)
+    more = [*InstructionRoutes(None).routes(), *HelperRoutes(None, Config()).routes()]
+    door = http_door(None, Config(), "token", dict, lambda spec: False, more)
     return door.table.routes
 
 
