@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from waifu_llm.config import ConfigError
 from waifu_llm.extras import needed
 
+ROOT = Path(__file__).parent.parent
 WITHOUT = "import sys; sys.modules['{}'] = None; from waifu_llm.__main__ import main; main()"
 
 
@@ -50,3 +53,9 @@ def test_a_module_of_our_own_that_is_missing_is_a_fault() -> None:
         import waifu_llm.no_such_file  # noqa: F401
     with pytest.raises(ConfigError), needed("chats", "It"):
         import no_such_library  # noqa: F401
+
+
+def test_all_brings_every_other_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    assert extras.pop("all") == [f"waifu-llm[{','.join(sorted(extras))}]"]
