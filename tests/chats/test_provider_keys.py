@@ -74,11 +74,11 @@ async def test_what_is_left_over_goes_at_the_next_start_and_nothing_else(
         raise RuntimeError("Killed.")
 
     with monkeypatch.context() as killed:
-        killed.setattr(chats._database, "write", die)
+        killed.setattr(chats.database, "write", die)
         wrong(await chats.instructions.carry_out({**ADD, "data": {**DATA, "name": "y"}}))
     await model.engine.stored.keep_key("openai", "chats-of-somebody-else", "https://a", KEY)
     assert len(stored(model)) == 3
-    (used,) = await named(chats._database)
+    (used,) = await named(chats.database)
     await chats.close()
     chats = await Chats.open(config, tmp_path, model.engine)
     assert sorted(stored(model)) == sorted([used, "chats-of-somebody-else"])
