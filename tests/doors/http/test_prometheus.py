@@ -52,9 +52,14 @@ def test_several_things_of_one_provider_are_added():
 
 
 def test_rooms_say_their_numbers():
-    lines = written(workers={"workers": [{"name": "a"}], "queues": {}})
+    queue = {"route": "echo/count", "urgency": "live", "waiting": 2, "running": 1}
+    queue["waiting_seconds"] = 1.5
+    lines = written(workers={"workers": [{"name": "a"}], "queues": [queue], "parked": 4})
     assert "waifu_llm_jobs_waiting 3" in lines
     assert "waifu_llm_workers_workers 1" in lines
+    assert "waifu_llm_workers_parked 4" in lines
+    assert 'waifu_llm_queue_waiting{route="echo/count",urgency="live"} 2' in lines
+    assert 'waifu_llm_queue_waiting_seconds{route="echo/count",urgency="live"} 1.5' in lines
 
 
 def test_no_label_breaks_out():

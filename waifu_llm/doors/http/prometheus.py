@@ -18,7 +18,7 @@ Sample = tuple[Labels, float]
 def write(figures: Mapping[str, Figures], status: Mapping[str, Any], traffic: Traffic) -> str:
     """All of them."""
     lines = [*_of_module(status), *_of_loads(status), *_of_providers(figures), *_of_door(traffic)]
-    return "\n".join([*lines, *_of_rooms(status), ""])
+    return "\n".join([*lines, *_of_rooms(status), *_of_queues(status), ""])
 
 
 def _of_module(status: Mapping[str, Any]) -> Iterator[str]:
@@ -99,6 +99,20 @@ def _of_rooms(status: Mapping[str, Any]) -> Iterator[str]:
     for room in ("jobs", "workers", "rabbitmq"):
         for name, value in _numbers(status.get(room)):
             yield from _family(f"{room}_{name}", "gauge", f"`{name}` of {room}.", [({}, value)])
+
+
+def _of_queues(status: Mapping[str, Any]) -> Iterator[str]:
+    """Those over which workers take their work."""
+    queues = status.get("workers", {}).get("queues", ())
+    for name, what in {
+        "waiting": "Requests that no worker has begun with.",
+        "running": "Requests that a worker has.",
+        "waiting_seconds": "How long the oldest has waited.",
+    }.items():
+        samples = [
+            ({"route": each["route"], "urgency": each["urgency"]}, each[name]) for each in queues
+        ]
+        yield from _family(f"queue_{name}", "gauge", what, samples)
 
 
 def _numbers(of: Any) -> Iterator[tuple[str, float]]:
