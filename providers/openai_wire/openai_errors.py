@@ -35,6 +35,12 @@ _BY_STATUS = {
     499: "UNAVAILABLE",  # Groq gave it up
 }
 _TOO_LONG = re.compile(r"context (length|window|size)|too many tokens|maximum context", re.I)
+_NO_TOOLS = re.compile(
+    r"(tool|function)[ _]?(call\w*|use|choice)?`?s?,? (is|are) not supported"
+    r"|not support (tool|function)|support tool use|--enable-auto-tool-choice|--tool-call-parser|requires --jinja",
+    re.I,
+)
+"""Groq, Ollama and others; OpenRouter; vLLM; llama.cpp: under whichever status."""
 _SHOWN = 200
 
 
@@ -81,7 +87,9 @@ def code_told(told, message):
     for each in (told.get("code"), told.get("type")):
         if isinstance(each, str) and each in _BY_CODE:
             return _BY_CODE[each]
-    return "CONTEXT_TOO_LONG" if _TOO_LONG.search(message) else None
+    if _TOO_LONG.search(message):
+        return "CONTEXT_TOO_LONG"
+    return "UNSUPPORTED" if _NO_TOOLS.search(message) else None
 
 
 def _code_in(told):
