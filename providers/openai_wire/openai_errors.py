@@ -37,7 +37,8 @@ _BY_STATUS = {
 _TOO_LONG = re.compile(r"context (length|window|size)|too many tokens|maximum context", re.I)
 _NO_TOOLS = re.compile(
     r"(tool|function)[ _]?(call\w*|use|choice)?`?s?,? (is|are) not supported"
-    r"|not support (tool|function)|support tool use|--enable-auto-tool-choice|--tool-call-parser|requires --jinja",
+    r"|not support (tool|function)|support tool use|--enable-auto-tool-choice|--tool-call-parser"
+    r"|requires --jinja",
     re.I,
 )
 """Groq, Ollama and others; OpenRouter; vLLM; llama.cpp: under whichever status."""

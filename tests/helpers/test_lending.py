@@ -230,9 +230,6 @@ async def test_arguments_that_are_wrong_reach_no_helper(
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"properties": 7},
-        {"required": 7},
-        {"required": [["x"]]},
         {"properties": {"town": {"type": ["nonsense", 7]}}},
         {"properties": {"town": {"$ref": "#/nowhere"}}},
         {"$ref": "#"},
@@ -461,8 +458,9 @@ async def test_a_users_words_are_no_call(stage: Stage, weather: Any) -> None:
     assert weather.tasks == []
 
 
+@pytest.mark.parametrize("refusal", [Unsupported("No tools."), InvalidPrompt("No tools.")])
 async def test_a_model_that_takes_no_tools_though_its_provider_does(
-    stage: Stage, weather: Any
+    stage: Stage, weather: Any, refusal: Any
 ) -> None:
     line = '{"call": "weather", "arguments": {"town": "Oslo"}}'
     final = await stage.answer(refusal, line, "It rains.")
