@@ -36,7 +36,7 @@ _BY_STATUS = {
 }
 _TOO_LONG = re.compile(r"context (length|window|size)|too many tokens|maximum context", re.I)
 _NO_TOOLS = re.compile(
-    r"(tool|function)[ _]?(call\w*|use|choice)?`?s?,? (is|are) not supported"
+    r"(tool|function)[ _]?(call\w*|use|choice)?s?[`'\"]? (is|are) not (supported|enabled)"
     r"|not support (tool|function)|support tool use|--enable-auto-tool-choice|--tool-call-parser"
     r"|requires --jinja",
     re.I,
@@ -85,12 +85,12 @@ def of_break(told):
 
 
 def code_told(told, message):
+    if _NO_TOOLS.search(message):  # whatever code they put there
+        return "UNSUPPORTED"
     for each in (told.get("code"), told.get("type")):
         if isinstance(each, str) and each in _BY_CODE:
             return _BY_CODE[each]
-    if _TOO_LONG.search(message):
-        return "CONTEXT_TOO_LONG"
-    return "UNSUPPORTED" if _NO_TOOLS.search(message) else None
+    return "CONTEXT_TOO_LONG" if _TOO_LONG.search(message) else None
 
 
 def _code_in(told):
