@@ -442,3 +442,36 @@ async def test_timing_of_what_no_provider_got_is_all_queue(ear, clock):
     generation.fail(Unavailable("no"))
     timing = ear.finals[0].timing
     assert (timing.queued_ms, timing.first_token_ms, timing.total_ms) == (3000, None, 3000)
+
+
+# More than one round
+
+
+async def test_each_round_has_the_time_of_a_first_token(clock, ear):
+    """A model reads all anew, and longer each time."""
+    generation = started(ear, first=10, next=1)
+    generation.chunk("Let me see. ")
+    generation.flush()
+    generation.rests(lambda: None)
+    generation.starts(Limits(10, 1))
+    clock.passes(5)
+    assert not generation.ended
+    generation.chunk("It rains.")
+    generation.flush()
+    clock.passes(6)
+    assert "next token" in ear.finals[0].error.message
+
+
+async def test_a_later_round_may_wait_for_a_place_too(clock, ear):
+    generation = started(ear, first=10, next=10)
+    generation.chunk("Let me see. ")
+    generation.rests(lambda: None)
+    generation.starts(Limits(10, 10))
+    generation.still_waits()
+    clock.passes(30)
+    assert not generation.ended
+    generation.begins()
+    clock.passes(9)
+    assert not generation.ended
+    clock.passes(2)
+    assert "first token" in ear.finals[0].error.message

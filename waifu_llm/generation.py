@@ -78,6 +78,10 @@ class Generation:
         self._started: float | None = None
         self._first_token: float | None = None
         self._last_token = 0.0
+        self._begun = 0.0
+        """When the provider got it for the last time: once, unless helpers are called."""
+        self._has_spoken = False
+        """Whether it has said something since."""
         self._counted_from = 0.0
         """When the clock of a whole answer would have begun, had it never stood."""
         self._rested = 0.0
@@ -99,7 +103,8 @@ class Generation:
         """The provider gets it now: its clock begins."""
         self._cancel_wait = None
         self._limits = limits
-        self._last_token = now = monotonic()
+        self._last_token = self._begun = now = monotonic()
+        self._has_spoken = self._waits = False
         if self._started is None:
             self._started = self._counted_from = now
         else:
@@ -138,8 +143,10 @@ class Generation:
     def chunk(self, text: str) -> None:
         if self._ended or self._silenced:
             return
-        if self._first_token is None:
+        if not self._has_spoken:
             self.begins()
+            self._has_spoken = True
+        if self._first_token is None:
             self._first_token = monotonic()
         self._text.add(text)
         self._listener.chunk(text)
@@ -152,12 +159,16 @@ class Generation:
         self._listener.reasoning(text)
 
     def still_waits(self) -> None:
-        self._waits = self._first_token is None
+        self._waits = not self._has_spoken
 
     def begins(self) -> None:
-        if self._waits:
-            self._waits = False
-            self._started = self._counted_from = self._last_token = monotonic()
+        if not self._waits:
+            return
+        self._waits, now = False, monotonic()
+        if self._started == self._begun:
+            self._started = now
+        self._counted_from += now - self._begun
+        self._begun = self._last_token = now
 
     def flush(self) -> None:
         self._last_token = monotonic()
@@ -175,13 +186,13 @@ class Generation:
 
     def _check_clock(self) -> None:
         """One timer for all chunks: it looks when the last one came, and sleeps for the rest."""
-        allowed = self._limits.first if self._first_token is None else self._limits.next
+        allowed = self._limits.next if self._has_spoken else self._limits.first
         since = self._last_token if self.request.stream else self._counted_from
         left = allowed if self._waits else since + allowed - monotonic()
         if left > 0:
             self._timer = self._loop.call_later(left, self._check_clock)
             return
-        what = "first token" if self._first_token is None else "next token"
+        what = "next token" if self._has_spoken else "first token"
         awaited = what if self.request.stream else "answer"
         self.fail(Timeout(f"No {awaited} from `{self.provider}` in {allowed:g} s."))
         self._stop_work()

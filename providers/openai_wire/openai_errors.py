@@ -35,6 +35,13 @@ _BY_STATUS = {
     499: "UNAVAILABLE",  # Groq gave it up
 }
 _TOO_LONG = re.compile(r"context (length|window|size)|too many tokens|maximum context", re.I)
+_NO_TOOLS = re.compile(
+    r"(tool|function)[ _]?(call\w*|use|choice)?s?[`'\"]? (is|are) not (supported|enabled)"
+    r"|not support (tool|function)|support tool use|--enable-auto-tool-choice|--tool-call-parser"
+    r"|requires --jinja",
+    re.I,
+)
+"""Groq, Ollama and others; OpenRouter; vLLM; llama.cpp: under whichever status."""
 _SHOWN = 200
 
 
@@ -78,6 +85,8 @@ def of_break(told):
 
 
 def code_told(told, message):
+    if _NO_TOOLS.search(message):  # whatever code they put there
+        return "UNSUPPORTED"
     for each in (told.get("code"), told.get("type")):
         if isinstance(each, str) and each in _BY_CODE:
             return _BY_CODE[each]

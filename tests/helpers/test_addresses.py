@@ -103,7 +103,14 @@ def test_a_network_that_is_allowed_is_reached_and_no_other() -> None:
         see_that_all_are_allowed(["192.168.2.9"], reach, URL)
 
 
-@pytest.mark.parametrize("address", ["169.254.169.254", "fd00:ec2::254", "100.100.100.200"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("169.254.169.254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "192.0.0.192"),
+        *("fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "fd00:c1::a9fe:a9fe", "fd00:42::42"),
+        *("fd00:ec2::254%eth0", "::ffff:169.254.169.254"),
+    ],
+)
 def test_what_a_cloud_tells_its_machines_is_never_reached(address: str) -> None:
     everything = Reach(True, (ip_network("0.0.0.0/0"), ip_network("::/0")))
     for reach in (everything, NEARBY):

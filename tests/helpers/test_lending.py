@@ -14,7 +14,14 @@ from serving import Heard, answer, hang, raw, serving
 
 from waifu_llm.conversation import Message, Params, Usage
 from waifu_llm.engine import Engine
-from waifu_llm.errors import ContextTooLong, Interrupted, Timeout, Unavailable, Unsupported
+from waifu_llm.errors import (
+    ContextTooLong,
+    Interrupted,
+    InvalidPrompt,
+    Timeout,
+    Unavailable,
+    Unsupported,
+)
 from waifu_llm.helpers.messages import Process
 from waifu_llm.helpers.tools import MOST_RESULT
 from waifu_llm.protocol import Generate
@@ -223,9 +230,6 @@ async def test_arguments_that_are_wrong_reach_no_helper(
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"properties": 7},
-        {"required": 7},
-        {"required": [["x"]]},
         {"properties": {"town": {"type": ["nonsense", 7]}}},
         {"properties": {"town": {"$ref": "#/nowhere"}}},
         {"$ref": "#"},
@@ -374,12 +378,30 @@ async def test_and_runs_in_every_round(stage: Stage, weather: Any) -> None:
     stage.model.gate.set()
 
 
-@pytest.mark.parametrize("error", [ContextTooLong("Too long."), Unavailable("Down.")])
+@pytest.mark.parametrize("error", [InvalidPrompt("No."), Unavailable("Down.")])
 async def test_a_model_that_fails_in_a_later_round_fails(
     stage: Stage, weather: Any, error: Any
 ) -> None:
     final = await stage.answer([call("weather", OSLO)], error)
     assert final.error is error
+
+
+async def test_what_was_done_is_not_done_twice_because_it_does_not_fit(
+    stage: Stage, weather: Any
+) -> None:
+    """Who answers for somebody asks once more with less, when all is too long."""
+    stage.model.turns = [[call("weather", OSLO)], ContextTooLong("Too long.")]
+    talk = [Message("user", "Hi"), Message("assistant", "Hi"), Message("user", "Weather?")]
+    with pytest.raises(InvalidPrompt, match="What the helpers answered does not fit"):
+        await stage.helpers.speaker.answer(talk)
+    assert len(weather.tasks) == 1
+
+
+async def test_a_token_that_comes_back_is_not_shown_to_the_model(stage: Stage) -> None:
+    async with serving(answer({"result": "I was sent hush-hush-1"})) as server:
+        await stage.register("met", WEATHER, url=server.url, token="hush-hush-1")
+        await stage.answer([call("weather", OSLO)], "Done")
+    assert list(results(stage.told)) == [("c1", {"result": "I was sent ***"})]
 
 
 async def test_the_end_of_the_module_is_an_end(stage: Stage) -> None:
@@ -436,10 +458,10 @@ async def test_a_users_words_are_no_call(stage: Stage, weather: Any) -> None:
     assert weather.tasks == []
 
 
+@pytest.mark.parametrize("refusal", [Unsupported("No tools."), InvalidPrompt("No tools.")])
 async def test_a_model_that_takes_no_tools_though_its_provider_does(
-    stage: Stage, weather: Any
+    stage: Stage, weather: Any, refusal: Any
 ) -> None:
-    refusal = Unsupported("`tiny` takes no tools.")
     line = '{"call": "weather", "arguments": {"town": "Oslo"}}'
     final = await stage.answer(refusal, line, "It rains.")
     assert (final.response, final.error) == ("It rains.", None)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from lent import LIMIT, Stage, call
@@ -20,7 +20,12 @@ from waifu_llm.config import ConfigError
 from waifu_llm.errors import WaifuError
 from waifu_llm.helpers.faults import Failed, NotReached, Refused, Slow, UnknownHelper
 from waifu_llm.helpers.helper import Helper
+from waifu_llm.helpers.mcp.http import _messages_of
+from waifu_llm.helpers.mcp.session import Session
+from waifu_llm.helpers.mcp.stdio import Program
+from waifu_llm.helpers.mcp.way import McpWay, _capability
 from waifu_llm.helpers.messages import Task
+from waifu_llm.redaction import Redactor
 
 SERVER = Path(__file__).parent / "mcp_server.py"
 ALL = ["add", "change", "die", "environment", "fail", "hang", "picture", "read_file", "structured"]
@@ -317,6 +322,110 @@ async def test_an_address_that_is_no_server_is_not_well(
         assert words in (helper.trouble or "")
 
 
+async def test_a_silent_server_is_given_up_in_time(tmp_path: Path) -> None:
+    """Nobody waits for it to hear that nobody waits."""
+
+    server = Remote(events=False)
+
+    async def silent(heard: Heard, writer: asyncio.StreamWriter) -> None:
+        method = heard.json["method"] if heard.body else ""
+        if method in ("tools/call", "notifications/cancelled"):
+            await heard.reader.read()
+        else:
+            await server(heard, writer)
+
+    async with serving(silent) as listening:
+        table = {"mcp": listening.url, "seconds": 0.1}
+        async with staged(tmp_path, table) as stage:
+            await ready(stage)
+            async with asyncio.timeout(LIMIT / 2):
+                with pytest.raises(Slow):
+                    await ask(stage, "box_add", a=1, b=2)
+                while not any(b"cancelled" in each.body for each in listening.heard):
+                    await asyncio.sleep(0.01)
+
+
+class Silent:
+    """A transport that lists no tools the first time."""
+
+    alive = True
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def ask(self, asked: dict[str, Any]) -> dict[str, Any]:
+        self.asked += 1
+        if self.asked == 1:
+            raise Failed("Not yet.")
+        return {"result": {"tools": [{"name": "add"}]}}
+
+
+async def test_tools_that_were_not_heard_are_asked_for_again() -> None:
+    session = Session(cast(Any, Silent()))
+    with pytest.raises(Failed):
+        await session.tools()
+    assert session.changed
+    assert await session.tools() == [{"name": "add"}]
+    assert not session.changed
+
+
+async def test_events_without_data_and_long_ones_are_read() -> None:
+    class Whole:
+        media_type = "text/event-stream"
+
+        async def pieces(self) -> AsyncIterator[bytes]:
+            whole = b'id: 1\ndata:\n\ndata: {\r\ndata: "id": 1}\r\n\r\n'
+            for number in range(len(whole)):
+                yield whole[number : number + 1]
+
+    heard = [each async for each in _messages_of(cast(Any, Whole()))]
+    assert heard == [{"id": 1}]
+
+
+@pytest.mark.parametrize(
+    "schema", [{"type": "array"}, {"properties": 7}, {"required": "a"}, {"x": "y" * 20_000}, 7]
+)
+def test_a_schema_that_no_model_takes_is_left_out(schema: Any) -> None:
+    assert _capability("a", {"name": "a", "inputSchema": schema}).parameters is None
+
+
+async def test_a_close_during_an_opening_waits_for_what_was_begun() -> None:
+    opened, closed = asyncio.Event(), asyncio.Event()
+
+    class Opening:
+        alive = True
+
+        async def open(self, hear: Any) -> None:
+            opened.set()
+            await asyncio.sleep(LIMIT)
+
+        async def close(self) -> None:
+            await asyncio.sleep(0.02)
+            closed.set()
+
+    way = McpWay("box", None, lambda: cast(Any, Opening()))
+    looking = asyncio.create_task(way.check())
+    async with asyncio.timeout(LIMIT):
+        await opened.wait()
+        await way.close()
+    assert closed.is_set()
+    await asyncio.gather(looking, return_exceptions=True)
+
+
+def test_a_program_is_found_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is run in another folder."""
+    monkeypatch.setattr("shutil.which", lambda name: f"./{name}")
+    program = Program("box", ["box"], {}, tmp_path, cast(Any, None), Redactor())
+    assert program.found() == [os.path.abspath("box")]
+
+
+async def test_a_token_may_end_with_a_line(tmp_path: Path) -> None:
+    table = {"mcp": "http://127.0.0.1:1/", "token_env": "TOKEN"}
+    stage = Stage(tmp_path, helpers={"box": table}, environ={"TOKEN": "hush-hush\n"})
+    assert stage.redactor.clean("hush-hush") == "***"
+    await stage.close()
+
+
 # Its table
 
 
@@ -329,6 +438,9 @@ async def test_an_address_that_is_no_server_is_not_well(
         ({"url": "box", "capabilities": ["a"]}, "HOST:PORT"),
         ({"url": "http://127.1/", "capabilities": ["a"]}, "127.1"),
         ({"mcp": "http://a@b/"}, "HOST:PORT"),
+        ({"mcp": " "}, "nothing that can be run"),
+        ({"mcp": ["", "x"]}, "nothing that can be run"),
+        ({"mcp": "http://box/", "token_env": "ODD"}, "`ODD` holds no token"),
         ({"mcp": "'unclosed"}, "No closing quotation"),
         ({"mcp": "x", "env": ["NOT_THERE"]}, "`NOT_THERE`"),
         ({"mcp": "http://box/", "token_env": "NOT_THERE"}, "`NOT_THERE`"),
@@ -338,7 +450,8 @@ async def test_an_address_that_is_no_server_is_not_well(
 )
 def test_a_table_that_cannot_be_is_said(tmp_path: Path, table: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        Stage(tmp_path, helpers={"box": table})
+        Stage(tmp_path, helpers={"box": table}, environ={"ODD": "hush hush"})
+    assert "hush" not in caught.value.message
     assert "In the helper `box`" in caught.value.message
     assert words in caught.value.message
 

@@ -198,7 +198,16 @@ def test_what_is_no_registration_is_not_read(body: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "parameters", [{"type": "array"}, {"type": "object", "x": "y" * 20_000}], ids=["array", "big"]
+    "parameters",
+    [
+        {"type": "array"},
+        {"type": "object", "x": "y" * 20_000},
+        {"properties": 7},
+        {"properties": {"town": 7}},
+        {"required": 7},
+        {"required": [["x"]]},
+    ],
+    ids=["array", "big", "properties", "property", "required", "names"],
 )
 async def test_a_schema_that_is_none_of_an_object_is_refused(
     stage: Stage, parameters: dict[str, Any]
@@ -298,6 +307,59 @@ async def test_a_token_goes_with_tasks_alone_and_is_never_shown(
     for text in (str(shown), caught.value.message, caplog.text, str(stage.helpers.status())):
         assert "secret" not in text
     assert "tok-secret" not in stage.redactor.clean("it said tok-secret")
+
+
+async def test_a_helper_that_repeats_its_token_does_not_show_it(stage: Stage) -> None:
+    async with serving(answer({"detail": "Not tok-secret!"}, "500 Oops")) as server:
+        await stage.register("a", "work", url=server.url, token="tok-secret")
+        with pytest.raises(Failed, match=r"Not \*\*\*!") as caught:
+            await stage.requests.task(Task("work"))
+        (helper,) = stage.helpers.registry.all()
+        assert "tok-secret" not in f"{caught.value.message} {helper.trouble}"
+
+
+async def test_a_token_that_was_refused_is_forgotten(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, max_helpers=1)
+    await stage.register("a", "work")
+    with pytest.raises(Overloaded):
+        await stage.register("b", "work", url="http://127.0.0.1:1/", token="tok-secret")
+    assert stage.redactor.clean("tok-secret") == "tok-secret"
+    await stage.close()
+
+
+async def test_one_whose_places_are_taken_lets_another_be_asked(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, helper_calls_at_once=1, helper_seconds=0.2)
+    async with serving(hang) as server, serving(answer({"by": "b"})) as other:
+        await stage.register("b", "work", url=other.url)
+        await stage.register("a", "work", url=server.url)
+        first = asyncio.create_task(stage.requests.task(Task("work")))
+        async with asyncio.timeout(LIMIT):
+            while not server.tasks:
+                await asyncio.sleep(0.01)
+        (helper,) = [each for each in stage.helpers.registry.all() if each.name == "a"]
+        helper._seconds = 0.02
+        assert await stage.requests.task(Task("work")) == {"by": "b"}
+        assert helper.is_well is not False
+        with pytest.raises(Slow):
+            await first
+    await stage.close()
+
+
+async def test_a_look_that_never_ends_does_not_keep_others_from_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waifu_llm.helpers.registry._ROUND_SECONDS", 0.05)
+    stage, gate = Stage(tmp_path, helper_check_seconds=0.05), asyncio.Event()
+    async with serving(answer({})) as server:
+        await stage.register("stuck", "work")
+        await stage.register("a", "work", url=server.url)
+        (stuck, _) = stage.helpers.registry.all()
+        monkeypatch.setattr(stuck, "check", gate.wait)
+        async with asyncio.timeout(LIMIT):
+            while len(server.heard) < 4:
+                await asyncio.sleep(0.01)
+        gate.set()
+    await stage.close()
 
 
 # Several that can do the same

@@ -90,5 +90,12 @@ def test_a_schema_that_goes_in_circles_has_an_end() -> None:
     assert "too much" in (complaint({}, wide) or "")
 
 
+@pytest.mark.parametrize(
+    "costly", [{"enum": ["x"] * 1000}, {"$ref": "#" + "/a" * 1000}], ids=["enum", "link"]
+)
+def test_what_is_long_counts_as_long(costly: dict[str, Any]) -> None:
+    assert "too much" in (complaint("x", {"allOf": [costly] * 30}) or "")
+
+
 def test_a_pattern_is_not_run() -> None:
     assert complaint("a" * 50 + "!", {"pattern": "(a+)+$"}) is None

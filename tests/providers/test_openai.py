@@ -230,6 +230,24 @@ async def test_a_client_that_goes_away_closes_it_too(installed, dial, upstream) 
 # What goes wrong
 
 
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (400, {"message": "`tool calling` is not supported with this model"}),
+        (400, {"message": "tiny does not support tools"}),
+        (400, {"message": '"auto" tool choice requires --enable-auto-tool-choice to be set'}),
+        (404, {"message": "No endpoints found that support tool use.", "code": 404}),
+        (500, {"message": "tools param requires --jinja flag", "type": "server_error"}),
+    ],
+    ids=["groq", "ollama", "vllm", "openrouter", "llamacpp"],
+)
+async def test_a_model_without_tools_is_told_apart(wire, upstream, status, told) -> None:
+    """Whoever asks can ask without."""
+    final = await wire.final(ask(True, status=status, error=told))
+    assert final["error"] == "UNSUPPORTED"
+    assert len(upstream.completions()) == 1
+
+
 @both
 @pytest.mark.parametrize(
     ("status", "error", "code"),

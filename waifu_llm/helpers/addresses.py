@@ -123,7 +123,11 @@ _CLOSED = [
 """What is not the open internet, or may be a way around this list."""
 _NEVER = [
     ip_address(each)
-    for each in ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "168.63.129.16")
+    for each in (
+        *("169.254.169.254", "169.254.170.2", "169.254.170.23", "100.100.100.200"),
+        *("168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254"),
+        *("fd00:c1::a9fe:a9fe", "fd00:42::42"),
+    )
 ]
 """Where clouds tell each machine its secrets. No network that is allowed has them."""
 
@@ -145,10 +149,10 @@ def see_that_all_are_allowed(addresses: Iterable[str], reach: Reach, url: Url) -
 
 def _is_allowed(text: str, reach: Reach) -> bool:
     try:
-        address = ip_address(text)
-    except ValueError:  # with a zone: a link's own
+        address = ip_address(text.partition("%")[0])  # a zone makes it no other address
+    except ValueError:
         return False
-    if address in _NEVER:
+    if address in _NEVER or getattr(address, "ipv4_mapped", None) in _NEVER:
         return False
     if any(address in network for network in reach.networks):
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from ipaddress import ip_network
@@ -26,6 +27,7 @@ from waifu_llm.paths import Paths
 from waifu_llm.provider_log import LogFile
 from waifu_llm.redaction import Redactor
 
+_TOKEN = re.compile(r"[!-~]+")
 NEARBY = Reach(
     loopback=True,
     networks=tuple(
@@ -87,6 +89,7 @@ class Configured:
             configured=True,
             at_once=table.at_once or self._limits.at_once,
             seconds=table.seconds or self._limits.seconds,
+            redactor=self._redactor,
         )
 
     def _way(self, name: str, table: Table) -> Way:
@@ -95,6 +98,8 @@ class Configured:
         if table.url:
             return self._by_url(table)
         command = table.mcp if isinstance(table.mcp, list) else shlex.split(table.mcp)
+        if not command or not command[0].strip():
+            raise ValueError("its `mcp` names nothing that can be run")
         if len(command) == 1 and command[0].startswith(("http://", "https://")):
             return self._by_address(name, command[0], table)
         return self._by_command(name, command, table)
@@ -128,7 +133,16 @@ class Configured:
         return McpWay(name, command[0], lambda: OverPipes(program), table.tools)
 
     def _token(self, table: Table) -> str | None:
-        return self._variable(table.token_env) if table.token_env else None
+        if not table.token_env:
+            return None
+        token = self._variable(table.token_env).strip()
+        if not _TOKEN.fullmatch(token):
+            raise ValueError(
+                f"the variable `{table.token_env}` holds no token: one is of plain ASCII, and "
+                "without blanks"
+            )
+        self._redactor.learn([token])
+        return token
 
     def _variable(self, name: str) -> str:
         value = self._environ.get(name, "")

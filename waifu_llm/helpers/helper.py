@@ -12,6 +12,7 @@ from waifu_llm.errors import WaifuError
 from waifu_llm.helpers.faults import Crowded, NotReached, Refused, Slow
 from waifu_llm.helpers.messages import Shown
 from waifu_llm.helpers.way import Capability, Way
+from waifu_llm.redaction import Redactor
 
 CHECK_SECONDS = 5.0
 _WAITING_EACH = 16
@@ -30,12 +31,14 @@ class Helper:
         lease_seconds: float | None = None,
         at_once: int = 4,
         seconds: float = 30.0,
+        redactor: Redactor | None = None,
     ) -> None:
         self.name = name
         self.way = way
         self.configured = configured
         self.is_well: bool | None = None
         self.trouble: str | None = None
+        self._redactor = redactor or Redactor()
         self._seconds = seconds
         self._ends = None if lease_seconds is None else monotonic() + lease_seconds
         self._lease_seconds = lease_seconds
@@ -72,10 +75,15 @@ class Helper:
             WaifuError: Under its name; NotReached where another may be asked instead.
         """
         self._asked += 1
+        has_place = False
         try:
             async with asyncio.timeout(self._seconds), self._place():
+                has_place = True
                 answer = await self.way.call(capability, data)
         except TimeoutError:
+            if not has_place:
+                why = f"none of its places was free within {self._seconds:g} s. Try again later."
+                raise self._noted(Crowded(why)) from None
             why = f"no answer within {self._seconds:g} s. It may still do it."
             raise self._noted(Slow(why)) from None
         except WaifuError as error:
@@ -86,12 +94,13 @@ class Helper:
     def _noted(self, error: WaifuError) -> WaifuError:
         """Who cannot be reached, or says nothing, is not well until it was looked at; one task that
         failed may have been the task's fault."""
+        words = self._redactor.clean(error.message)  # some repeat what they were sent
         if not isinstance(error, Refused | Crowded):
             self._failed += 1
-            self.trouble = error.message
+            self.trouble = words
         if isinstance(error, NotReached | Slow):
             self.is_well = False
-        return type(error)(f"The helper `{self.name}`: {error.message}")
+        return type(error)(f"The helper `{self.name}`: {words}")
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
@@ -113,7 +122,7 @@ class Helper:
         except TimeoutError:
             self.is_well, self.trouble = False, f"It says nothing for {CHECK_SECONDS:g} s."
         except WaifuError as error:
-            self.is_well, self.trouble = False, error.message
+            self.is_well, self.trouble = False, self._redactor.clean(error.message)
         else:
             if self.can_be_asked:
                 self.is_well, self.trouble = True, None

@@ -10,32 +10,37 @@ import asyncio
 import concurrent.futures
 import socket
 import threading
-
-from waifu_llm.helpers.faults import NotReached
+from contextlib import suppress
 
 MOST = 16
 
 
 class Lookups:
-    """So many at a time, those included that nobody waits for any more."""
+    """So many at a time, those included that nobody waits for any more. Others wait for a place, as
+    long as who asks has time."""
 
     def __init__(self) -> None:
-        self._free = threading.BoundedSemaphore(MOST)
+        self._free = asyncio.BoundedSemaphore(MOST)
 
     async def __call__(self, host: str, port: int) -> list[str]:
         """The addresses of a name.
 
         Raises:
             OSError: When nobody knows it.
-            NotReached: When too many names are being looked up.
         """
-        if not self._free.acquire(blocking=False):
-            raise NotReached(f"Too many names are being looked up to look for `{host}`.")
+        await self._free.acquire()
         found: concurrent.futures.Future[list[str]] = concurrent.futures.Future()
-        threading.Thread(target=self._look, args=(host, port, found), daemon=True).start()
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=self._look, args=(host, port, found, loop), daemon=True).start()
         return await asyncio.wrap_future(found)
 
-    def _look(self, host: str, port: int, found: concurrent.futures.Future[list[str]]) -> None:
+    def _look(
+        self,
+        host: str,
+        port: int,
+        found: concurrent.futures.Future[list[str]],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         known: list[str] | Exception
         try:
             told = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -43,7 +48,8 @@ class Lookups:
         except Exception as exc:
             known = exc
         finally:
-            self._free.release()
+            with suppress(RuntimeError):  # the loop is over, and nobody waits
+                loop.call_soon_threadsafe(self._free.release)
         if not found.set_running_or_notify_cancel():
             return  # nobody waits any more
         if isinstance(known, list):

@@ -22,7 +22,8 @@ from waifu_llm.version import __version__
 
 CONNECT_SECONDS = 5.0
 MOST_ANSWER = 1024 * 1024
-_READ = 64 * 1024
+_READ = 16 * 1024
+"""What is taken apart in one go: others wait meanwhile."""
 _MOST_HEAD = 32 * 1024
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
@@ -32,10 +33,10 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 class Answer:
     """What came back: its head, and a body that is read as far as somebody wants."""
 
-    def __init__(self, head: h11.Response, events: Callable[[], Awaitable[object]]) -> None:
+    def __init__(self, head: h11.Response, data: Callable[[], Awaitable[bytes]]) -> None:
         self.status = head.status_code
         self.headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
-        self._events = events
+        self._data = data
 
     @property
     def media_type(self) -> str:
@@ -48,11 +49,11 @@ class Answer:
             Failed: When there are too many, or it breaks off.
         """
         size = 0
-        while isinstance(event := await self._events(), h11.Data):
-            size += len(event.data)
+        while piece := await self._data():
+            size += len(piece)
             if size > MOST_ANSWER:
                 raise Failed(f"It answers more than {MOST_ANSWER} bytes.")
-            yield bytes(event.data)
+            yield piece
 
     async def read(self) -> bytes:
         return b"".join([piece async for piece in self.pieces()])
@@ -84,9 +85,13 @@ class Outgoing:
         talk = _Talk(reader, writer)
         try:
             await talk.say(method, url, body, headers or {})
-            yield Answer(await talk.head(), talk.next)
+            yield Answer(await talk.head(), talk.data)
         except (OSError, h11.RemoteProtocolError) as exc:
             raise Failed(f"It breaks off: {_words(exc)}.") from None
+        except (h11.LocalProtocolError, UnicodeEncodeError):  # whose words may have a token in them
+            raise Failed(
+                "What it would be asked has a character that no header may have."
+            ) from None
         finally:
             writer.transport.abort()
 
@@ -114,7 +119,11 @@ class Outgoing:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 found = await self._resolve(url.host, url.port)
-        except (OSError, UnicodeError, TimeoutError):
+        except TimeoutError:
+            raise NotReached(
+                f"{url.shown} cannot be reached: nobody says in time where `{url.host}` is."
+            ) from None
+        except (OSError, UnicodeError):
             found = []
         if not found:
             raise NotReached(f"{url.shown} cannot be reached: nobody knows `{url.host}`.")
@@ -133,6 +142,7 @@ class _Talk:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._over = False
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEAD)
 
     async def say(self, method: str, url: Url, body: bytes, more: Mapping[str, str]) -> None:
@@ -166,8 +176,28 @@ class _Talk:
 
     async def next(self) -> object:
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await self._reader.read(_READ))
+            await self._feed()
         return event
+
+    async def data(self) -> bytes:
+        """All that came with one read, however many chunks that were; nothing at the end."""
+        parts: list[bytes] = []
+        while not self._over:
+            event = self._http.next_event()
+            if isinstance(event, h11.Data):
+                parts.append(bytes(event.data))
+            elif event is not h11.NEED_DATA:
+                self._over = True
+            elif any(parts):
+                break
+            else:
+                await self._feed()
+        return b"".join(parts)
+
+    async def _feed(self) -> None:
+        """What is there already comes without a wait, and others have their turn all the same."""
+        self._http.receive_data(await self._reader.read(_READ))
+        await asyncio.sleep(0)
 
 
 def _words(exc: BaseException) -> str:

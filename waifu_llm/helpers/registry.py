@@ -15,11 +15,13 @@ import msgspec
 
 from waifu_llm.errors import Forbidden, Overloaded
 from waifu_llm.helpers.faults import Crowded, NotReached, UnknownHelper
-from waifu_llm.helpers.helper import Helper
+from waifu_llm.helpers.helper import CHECK_SECONDS, Helper
 from waifu_llm.helpers.way import Capability
 from waifu_llm.tasks import Tasks
 
 log = logging.getLogger("waifu_llm.helpers")
+_ROUND_SECONDS = CHECK_SECONDS + 1.0
+"""One that does not even end when its time is over costs the others no more than this."""
 
 
 class Registry:
@@ -30,6 +32,7 @@ class Registry:
         self._most = most
         self._check_seconds = check_seconds
         self._helpers: dict[str, Helper] = {}
+        self._looked_at: set[Helper] = set()
         self._tasks = Tasks()
 
     def open(self) -> None:
@@ -144,15 +147,21 @@ class Registry:
     async def _look_after_them(self) -> None:
         while True:
             await asyncio.sleep(self._check_seconds)
-            await asyncio.gather(*map(self._check, self.all()))
+            if checks := [self._tasks.start(self._check(each)) for each in self.all()]:
+                await asyncio.wait(checks, timeout=_ROUND_SECONDS)
 
     async def _check(self, helper: Helper) -> None:
         """What fails here is one helper's, and the others are looked at all the same."""
+        if helper in self._looked_at:
+            return
         before = helper.is_well
+        self._looked_at.add(helper)
         try:
             await helper.check()
         except Exception:
             log.exception("a fault of the module, about the helper %s", helper.name)
+        finally:
+            self._looked_at.discard(helper)
         if helper.is_well is False and before is not False:
             log.warning("the helper %s is not well: %s", helper.name, helper.trouble)
 

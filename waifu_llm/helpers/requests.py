@@ -15,11 +15,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from waifu_llm.conversation import Message
-from waifu_llm.errors import Forbidden, InvalidMessage
+from waifu_llm.errors import Forbidden, InvalidMessage, WaifuError
 from waifu_llm.helpers.addresses import Network, Reach, read_url, see_that_all_are_allowed
 from waifu_llm.helpers.conversing import Speaker
 from waifu_llm.helpers.faults import NotReached
@@ -36,10 +35,9 @@ from waifu_llm.helpers.messages import (
 )
 from waifu_llm.helpers.outgoing import Outgoing
 from waifu_llm.helpers.registry import Registry
+from waifu_llm.helpers.schemas import misfit
 from waifu_llm.helpers.way import Capability, NoWay, Way
 from waifu_llm.redaction import Redactor
-
-MOST_SCHEMA_BYTES = 16 * 1024
 
 
 class CallLimits(Struct, frozen=True):
@@ -89,8 +87,13 @@ class Requests:
             lease_seconds=told.lease_seconds,
             at_once=self._limits.at_once,
             seconds=self._limits.seconds,
+            redactor=self._redactor,
         )
-        self._registry.put(helper)
+        try:
+            self._registry.put(helper)
+        except WaifuError:
+            await helper.way.close()  # its token is nobody's any more
+            raise
         return _registered(helper, "is registered")
 
     def _way(self, told: RegisterHelper, near: bool) -> Way:
@@ -133,19 +136,9 @@ def capability(told: str | Described) -> Capability:
     """
     if isinstance(told, str):
         return Capability(told)
-    if told.parameters is not None:
-        _see_that_it_is_a_schema(told)
+    if told.parameters is not None and (wrong := misfit(told.parameters)):
+        raise InvalidMessage(f"The `parameters` of `{told.name}` {wrong}.")
     return Capability(told.name, told.description, told.parameters)
-
-
-def _see_that_it_is_a_schema(told: Described) -> None:
-    kind = (told.parameters or {}).get("type", "object")
-    if kind != "object":
-        raise InvalidMessage(f"The `parameters` of `{told.name}` should be of the type `object`.")
-    if len(msgspec.json.encode(told.parameters)) > MOST_SCHEMA_BYTES:
-        raise InvalidMessage(
-            f"The `parameters` of `{told.name}` have more than {MOST_SCHEMA_BYTES} bytes."
-        )
 
 
 def _registered(helper: Helper, what: str) -> Registered:

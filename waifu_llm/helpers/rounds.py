@@ -8,7 +8,7 @@ import msgspec
 
 from waifu_llm.backend import Result, Running
 from waifu_llm.conversation import ToolCall, Usage
-from waifu_llm.errors import Unsupported, WaifuError
+from waifu_llm.errors import ContextTooLong, InvalidPrompt, Unsupported, WaifuError
 from waifu_llm.generation import Generation
 from waifu_llm.helpers.forms import Form
 
@@ -41,13 +41,20 @@ class Round:
     """The Sink of one round. The end is the generation's, unless helpers are asked for."""
 
     def __init__(
-        self, generation: Generation, said: Said, form: Form, theirs: Collection[str]
+        self,
+        generation: Generation,
+        said: Said,
+        form: Form,
+        theirs: Collection[str],
+        *,
+        after_calls: bool = False,
     ) -> None:
         self._generation = generation
         self._said = said
         self._form = form
         self._theirs = theirs
         """The tools of the client's own."""
+        self._after_calls = after_calls
         self._running: Running | None = None
         self.text = ""
         self.calls: list[ToolCall] = []
@@ -86,7 +93,9 @@ class Round:
     def failed(self, error: WaifuError) -> None:
         if self.calls:
             return
-        if isinstance(error, Unsupported) and not self.text:
+        if self._after_calls:
+            self._generation.failed(_not_to_be_tried_again(error))
+        elif isinstance(error, Unsupported | InvalidPrompt) and not self.text:
             self.refused = error
         else:
             self._generation.failed(error)
@@ -95,3 +104,13 @@ class Round:
         if text:
             self._said.speak(text, begins=not self.text)
             self.text += text
+
+
+def _not_to_be_tried_again(error: WaifuError) -> WaifuError:
+    """Who asks once more with less of the talk would have the helpers do all of it twice."""
+    if isinstance(error, ContextTooLong):
+        return InvalidPrompt(
+            "What the helpers answered does not fit the model, together with what was said. Ask "
+            "for less, or take a model with a larger context."
+        )
+    return error

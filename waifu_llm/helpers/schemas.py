@@ -10,10 +10,30 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+
+MOST_BYTES = 16 * 1024
 _MOST_STEPS = 20_000
 _MOST_DEPTH = 64
 
 Schema = Mapping[str, Any]
+
+
+def misfit(schema: Any) -> str | None:
+    """Why no tool can have it; None where one can. Servers of models refuse a whole request for
+    one of these."""
+    if not isinstance(schema, Mapping) or schema.get("type", "object") != "object":
+        return "should be of the type `object`"
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    if not isinstance(properties, Mapping) or not all(
+        isinstance(each, Mapping | bool) for each in properties.values()
+    ):
+        return "should have `properties` that are an object of schemas"
+    if not isinstance(required, list) or not all(isinstance(each, str) for each in required):
+        return "should have a `required` that is a list of names"
+    if len(msgspec.json.encode(schema)) > MOST_BYTES:
+        return f"have more than {MOST_BYTES} bytes"
+    return None
 
 
 class _Wrong(Exception):
@@ -61,14 +81,17 @@ class _Check:
         self._depth = 0
 
     def see(self, value: Any, schema: Any, where: str) -> None:
-        self._steps += 1
         self._depth += 1
-        if self._steps > _MOST_STEPS or self._depth > _MOST_DEPTH:
-            raise _Wrong("the schema asks for too much to be looked at")
         try:
+            self._count(1)
             self._see(value, schema, where)
         finally:
             self._depth -= 1
+
+    def _count(self, steps: int) -> None:
+        self._steps += steps
+        if self._steps > _MOST_STEPS or self._depth > _MOST_DEPTH:
+            raise _Wrong("the schema asks for too much to be looked at")
 
     def _see(self, value: Any, schema: Any, where: str) -> None:
         if schema is False:
@@ -88,7 +111,9 @@ class _Check:
 
     def _linked(self, link: str) -> Any:
         found: Any = self._root
-        for part in link.removeprefix("#").split("/")[1:]:
+        parts = link.removeprefix("#").split("/")[1:]
+        self._count(len(parts))
+        for part in parts:
             name = part.replace("~1", "/").replace("~0", "~")
             found = found.get(name) if isinstance(found, Mapping) else None
         return found
@@ -102,6 +127,7 @@ class _Check:
 
     def _see_choice(self, value: Any, schema: Schema, where: str) -> None:
         choices = schema.get("enum")
+        self._count(len(choices) if isinstance(choices, list) else 0)
         if isinstance(choices, list) and not any(_same(value, each) for each in choices):
             shown = ", ".join(map(repr, choices[:20]))
             raise _Wrong(f"{where or 'the value'} should be one of {shown}")

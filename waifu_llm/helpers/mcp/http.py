@@ -95,13 +95,24 @@ async def _messages_of(answer: Answer) -> AsyncIterator[Message]:
 
 
 async def _events(answer: Answer) -> AsyncIterator[bytes]:
-    """The data of each event of a stream."""
-    rest, data = b"", list[bytes]()
+    """The data of each event of a stream. One without any only keeps the connection alive."""
+    data: list[bytes] = []
+    async for line in _lines(answer):
+        if line.startswith(b"data:"):
+            data.append(line[5:].removeprefix(b" "))
+        elif not line:
+            whole = b"\n".join(data)
+            data.clear()
+            if whole.strip():
+                yield whole
+
+
+async def _lines(answer: Answer) -> AsyncIterator[bytes]:
+    """A long one is put together once, and not with each of its pieces."""
+    rest: list[bytes] = []
     async for piece in answer.pieces():
-        *lines, rest = (rest + piece).replace(b"\r\n", b"\n").split(b"\n")
-        for line in lines:
-            if line.startswith(b"data:"):
-                data.append(line[5:].removeprefix(b" "))
-            elif not line and data:
-                yield b"\n".join(data)
-                data.clear()
+        first, *others = piece.split(b"\n")
+        rest.append(first)
+        for other in others:
+            yield b"".join(rest).removesuffix(b"\r")
+            rest = [other]

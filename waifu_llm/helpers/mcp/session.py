@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from waifu_llm.helpers.faults import Failed
 from waifu_llm.helpers.mcp import messages
 from waifu_llm.helpers.mcp.messages import Message
+from waifu_llm.tasks import Tasks
 
 MOST_TOOLS = 256
 _MOST_PAGES = 64
+_CALL_OFF_SECONDS = 1.0
 _CHANGED = "notifications/tools/list_changed"
 
 
@@ -47,6 +50,7 @@ class Session:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._next = 0
+        self._aside = Tasks()
         self.changed = True
         """Whether the tools may be others than those that were listed."""
 
@@ -69,8 +73,15 @@ class Session:
         return self._transport.alive
 
     async def tools(self) -> list[Message]:
-        """All that it has, page after page."""
-        self.changed = False
+        """All that it has, page after page. What was not heard whole is asked for again."""
+        self.changed = False  # before it is asked: they may change meanwhile
+        try:
+            return await self._all_pages()
+        except BaseException:
+            self.changed = True
+            raise
+
+    async def _all_pages(self) -> list[Message]:
         found: list[Message] = []
         cursor: dict[str, Any] = {}
         for _ in range(_MOST_PAGES):
@@ -96,6 +107,8 @@ class Session:
 
     async def close(self) -> None:
         await self._transport.close()
+        self._aside.cancel()
+        await self._aside.over()
 
     async def _ask(self, method: str, params: Message) -> Message:
         self._next += 1
@@ -105,14 +118,17 @@ class Session:
             return messages.result_of(await asking)
         except asyncio.CancelledError:
             if method != "initialize":
-                await self._call_off(number)
+                self._aside.start(self._call_off(number))
             raise
 
     async def _call_off(self, number: int) -> None:
-        """Nobody waits any longer. That is said to who is there to hear it, and to no other."""
+        """Nobody waits any longer: neither for the answer, nor for this to be heard. It is said to
+        who is there to hear it, and to no other."""
         if self._transport.alive:
             told = messages.notification("notifications/cancelled", {"requestId": number})
-            await self._transport.tell(told)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CALL_OFF_SECONDS):
+                    await self._transport.tell(told)
 
     def _hear(self, said: Message) -> Message | None:
         if said.get("method") == _CHANGED:

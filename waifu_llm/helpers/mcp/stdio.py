@@ -7,6 +7,7 @@ does; it gets the variables that every process gets, and those that its table na
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -52,7 +53,7 @@ class Program:
         path = shutil.which(self.command[0])
         if path is None:
             raise NotReached(f"There is no program `{self.command[0]}` on this machine.")
-        return [path, *self.command[1:]]
+        return [os.path.abspath(path), *self.command[1:]]  # it is run in a folder of ours
 
 
 class OverPipes(Child):

@@ -12,6 +12,7 @@ from waifu_llm.errors import ProviderCrashed
 from waifu_llm.helpers.faults import Failed, NotReached
 from waifu_llm.helpers.mcp.messages import Message
 from waifu_llm.helpers.mcp.session import Session, Transport
+from waifu_llm.helpers.schemas import misfit
 from waifu_llm.helpers.way import Capability
 from waifu_llm.restarts import Restarts
 from waifu_llm.tasks import Tasks
@@ -87,6 +88,7 @@ class McpWay:
         self._closed = True
         if self._opening:
             self._opening.cancel()
+            await asyncio.wait([self._opening])  # it ends aside what it began
         self._give_up()
         await self._tasks.over()
 
@@ -175,8 +177,7 @@ class McpWay:
 
 
 def _capability(name: str, tool: Message) -> Capability:
+    """A schema that no model would be given is left out: the server itself looks at what comes."""
     about = tool.get("description") or tool.get("title") or ""
     schema = tool.get("inputSchema")
-    return Capability(
-        name, str(about)[:_MOST_DESCRIPTION], schema if isinstance(schema, dict) else None
-    )
+    return Capability(name, str(about)[:_MOST_DESCRIPTION], None if misfit(schema) else schema)
