@@ -78,6 +78,17 @@ async def test_a_mail_is_answered_in_its_thread(staged: Staged, post: PostOffice
     assert [role for role, _ in await stage.said()] == ["user", "assistant"]
 
 
+async def test_long_ids_are_answered_as_they_are(staged: Staged, post: PostOffice) -> None:
+    stage = await staged(table(post))
+    ids = [f"<{number}{'a' * 500}@example.org>" for number in (1, 2)]
+    await hear(stage, mail(f"References: {ids[0]}").replace("<1@example.org>", ids[1]))
+    await until(lambda: post.mails)
+    (answer,) = post.mails
+    raw = {name: str(value) for name, value in answer.raw_items()}
+    assert raw["In-Reply-To"].strip() == ids[1]
+    assert raw["References"].split() == ids
+
+
 async def test_letters_of_all_languages_arrive(staged: Staged, post: PostOffice) -> None:
     stage = await staged(table(post, character_name="アリア"))
     stage.model.say = lambda _: "元気です。Grüße 🐈"
@@ -202,6 +213,11 @@ async def test_a_mail_without_a_sender_is_taken_and_not_answered(
         ("Authentication-Results: mx.example; spf=fail smtp.mailfrom=example.org", False),
         ("Authentication-Results: other.example; dmarc=pass", False),
         ("Authentication-Results: mx.example; none (dmarc=pass)", False),
+        ("Authentication-Results: mx.example; none (a (b (c) dmarc=pass) d)", False),
+        ('Authentication-Results: mx.example; x=y reason="; dmarc=pass "', False),
+        ("Authentication-Results: mx.example; dkim=fail header.i=dmarc=pass", False),
+        ("Authentication-Results: mx.example; dkim=fail dmarc=pass", False),
+        ("Authentication-Results: mx.example; dmarc=passed", False),
         ("X-Nothing: at all", False),
     ],
 )
