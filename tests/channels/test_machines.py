@@ -31,7 +31,9 @@ def test_what_a_person_sends_is_answered(name: str, sender: str | None) -> None:
 
 
 @pytest.mark.parametrize("name", ORDINARY)
-@pytest.mark.parametrize("sender", ["", "<>", "mailer-daemon@example.org", "aria@waifu.example"])
+@pytest.mark.parametrize(
+    "sender", ["", "<>", "mailer-daemon@example.org", "aria@waifu.example", "aria+x@waifu.example"]
+)
 def test_whoever_brings_it_has_to_be_somebody_else(name: str, sender: str) -> None:
     assert asked(ORDINARY[name], sender)
 

@@ -31,7 +31,7 @@ from waifu_llm.channels.mail import smtp_out
 from waifu_llm.channels.mail.bounces import returned
 from waifu_llm.channels.mail.machines import why_not
 from waifu_llm.channels.mail.proof import is_proven
-from waifu_llm.channels.mail.reading import Mail, address_in, parsed, read
+from waifu_llm.channels.mail.reading import Mail, address_in, parsed, read, without_tag
 from waifu_llm.channels.mail.replying import Ours, about, composed
 from waifu_llm.channels.mail.settings import MailSettings
 from waifu_llm.channels.mail.smtp_in import SmtpDoor
@@ -141,7 +141,8 @@ class MailChannel(Channel):
         return _Seen(None if why else mail, why)
 
     def _why_not(self, message: Message, mail: Mail) -> str:
-        if not mail.sender or mail.sender in self.settings.own:
+        own = self.settings.own
+        if not mail.sender or mail.sender in own or without_tag(mail.sender) in own:
             return "it has no sender that can be answered"
         trusted = self.settings.trusted_server
         if trusted and not is_proven(message, mail.sender, trusted):

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from email.message import Message
 
 from waifu_llm.channels.mail.headers import header, unfolded
-from waifu_llm.channels.mail.reading import address_in
+from waifu_llm.channels.mail.reading import address_in, without_tag
 
 LOOP = "X-Waifu-LLM-Loop"
 """What each of our answers carries, whoever of us wrote it."""
@@ -83,7 +83,7 @@ def _of_sender(message: Message, sender: str | None, own: Collection[str]) -> st
     if not all(addresses[:2]):
         return "its sender is no one address"
     for address in addresses:
-        if address in own:
+        if address in own or without_tag(address) in own:
             return "it is from us"
         if address and _NOBODY.fullmatch(address.partition("@")[0]):
             return "its sender is nobody"

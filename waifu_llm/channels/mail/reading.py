@@ -74,6 +74,12 @@ def address_in(said: str) -> str:
     return address if _ADDRESS.fullmatch(address) else ""
 
 
+def without_tag(address: str) -> str:
+    """`aria+x@example.org` is `aria@example.org`."""
+    local, at, domain = address.lower().rpartition("@")
+    return f"{local.partition('+')[0]}{at}{domain}"
+
+
 def ids_in(said: str) -> list[str]:
     return _ID.findall(said)
 
