@@ -361,3 +361,17 @@ async def test_who_waits_behind_another_is_not_given_up_for_it(staged: Staged) -
         await stage.die()
     tries = sorted(each.tries for each in await (await staged(PAPER)).rows("channel_received"))
     assert tries[0] == 0
+
+
+async def test_with_a_chat_every_word_of_it_is_deleted(staged: Staged) -> None:
+    stage = await staged(PAPER)
+    stage.model.gate.clear()
+    for number in range(2):
+        await say(stage, "canary", f"{number}")
+    await until(lambda: stage.model.running)
+    (chat,) = await stage.rows("chats")
+    await stage.do("CHAT_DELETE", chat_id=chat.id)
+    assert "canary" not in await stage.words()
+    stage.model.gate.set()
+    await until(lambda: not stage.channels.status()["paper"]["waiting"])
+    assert "canary" not in await stage.words()
