@@ -79,11 +79,11 @@ class Module:
         self._door.instructions = chats.instructions if chats else None
         urls = await self._open_doors()
         await self._jobs.open(chats.job_store if chats else None)
+        if self._rooms.channels:
+            await self._rooms.channels.open()
         await self._door.let_in()
         if self._http:
             await self._http.let_in()
-        if self._rooms.channels:
-            await self._rooms.channels.open()
         if broker:
             self._open_rabbitmq(broker)
         return urls

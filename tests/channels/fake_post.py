@@ -27,6 +27,7 @@ class PostOffice:
         self.mails: list[EmailMessage] = []
         self.envelopes: list[tuple[str, list[str]]] = []
         self.answers: list[str] = []
+        self.quits_badly = False
         self._server: asyncio.Server
 
     async def open(self) -> PostOffice:
@@ -39,6 +40,9 @@ class PostOffice:
 
     async def close(self) -> None:
         self._server.close()
+
+    async def handle_QUIT(self, server: Any, session: Any, envelope: Any) -> str:
+        return "421 4.3.2 Too late" if self.quits_badly else "221 Bye"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         answer = self.answers.pop(0) if self.answers else "250 OK"

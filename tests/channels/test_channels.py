@@ -266,3 +266,112 @@ async def test_what_was_said_long_ago_is_forgotten(staged: Staged) -> None:
         assert await later.rows(table) == []
     assert len(await later.rows("messages")) == 2
     assert os.path.exists(stage.home / "store.db")
+
+
+async def test_nothing_is_brought_before_a_channel_is_open(staged: Staged, paper: Any) -> None:
+    first = await staged(PAPER)
+    await say(first, "Hello")
+    await until(lambda: first.channels.status()["paper"]["parcels"] == {"sent": 1})
+    await first.close()
+    connection = sqlite3.connect(first.home / "store.db")
+    connection.execute("UPDATE channel_parcels SET state = 'waiting'")
+    connection.commit()
+    connection.close()
+    opening = asyncio.Event()
+    plain = paper.open
+
+    async def slow(self: Any, conversations: Conversations) -> None:
+        await conversations.recall("x")
+        for _ in range(20):
+            await conversations.remember("x", "y")
+        assert conversations.status()["parcels"] == {}  # type: ignore[attr-defined]
+        await plain(self, conversations)
+        opening.set()
+
+    paper.open = slow
+    try:
+        second = await staged(PAPER)
+    finally:
+        paper.open = plain
+    assert opening.is_set()
+    assert second.channels.status()["paper"]["state"] == "open"
+
+
+async def test_a_parcel_under_way_at_the_end_arrives_once(
+    staged: Staged, paper: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = await staged(PAPER)
+    under_way, brought = asyncio.Event(), []
+
+    async def slow(parcel: Parcel) -> Delivered:
+        under_way.set()
+        while not stage.conversations("paper")._outbox._is_closing:
+            await asyncio.sleep(0.01)
+        brought.append(parcel.text)
+        return Delivered("sent")
+
+    monkeypatch.setattr(stage.channel("paper"), "deliver", slow)
+    await say(stage, "Hello")
+    await under_way.wait()
+    await stage.close()
+    again = await staged(PAPER)
+    assert [each.state for each in await again.rows("channel_parcels")] == ["sent"]
+    assert brought == ["You said: Hello"]
+
+
+async def test_what_waits_of_a_deleted_person_makes_nobody_anew(staged: Staged) -> None:
+    stage = await staged(PAPER)
+    stage.model.gate.clear()
+    for number in range(2):
+        await say(stage, "Hello", f"{number}")
+    await until(lambda: stage.model.running)
+    (user,) = await stage.rows("users")
+    await stage.do("USER_DELETE", user_id=user.id)
+    stage.model.gate.set()
+    await until(lambda: not stage.channels.status()["paper"]["waiting"])
+    assert (await stage.rows("users"), await stage.rows("channel_people")) == ([], [])
+    assert len(stage.model.requests) == 1
+
+
+async def test_what_the_model_was_asked_in_vain_counts(staged: Staged) -> None:
+    stage = await staged({"paper": {**PAPER["paper"], "limits": {"per_ten_minutes": 2}}})
+    stage.model.say = lambda _: Forbidden("no")
+    for number in range(4):
+        await say(stage, "Hello", f"{number}")
+        await until(lambda: not stage.channels.status()["paper"]["waiting"])
+    assert len(stage.model.requests) == 2
+
+
+async def test_nothing_is_kept_of_a_stranger_whom_no_cost_is_left_for(staged: Staged) -> None:
+    stage = await staged({"paper": {**PAPER["paper"], "limits": {"cost_per_day": 1}}})
+    await say(stage, "Hello", "1")
+    await until(lambda: stage.channel("paper").brought)
+    for number in range(3):
+        assert (await say(stage, "Hello", f"b{number}", f"bert {number}")).outcome == "refused"
+    assert len(await stage.rows("users")) == 1
+
+
+async def test_who_waits_behind_another_is_not_given_up_for_it(staged: Staged) -> None:
+    for _ in range(2):
+        stage = await staged(PAPER)
+        stage.model.gate.clear()
+        for number in range(2):
+            await say(stage, "Hello", f"{number}")
+        await until(lambda stage=stage: stage.model.running)
+        await stage.die()
+    tries = sorted(each.tries for each in await (await staged(PAPER)).rows("channel_received"))
+    assert tries[0] == 0
+
+
+async def test_with_a_chat_every_word_of_it_is_deleted(staged: Staged) -> None:
+    stage = await staged(PAPER)
+    stage.model.gate.clear()
+    for number in range(2):
+        await say(stage, "canary", f"{number}")
+    await until(lambda: stage.model.running)
+    (chat,) = await stage.rows("chats")
+    await stage.do("CHAT_DELETE", chat_id=chat.id)
+    assert "canary" not in await stage.words()
+    stage.model.gate.set()
+    await until(lambda: not stage.channels.status()["paper"]["waiting"])
+    assert "canary" not in await stage.words()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from fake_post import FakeImap, PostOffice, deliver, free_port
 
 from waifu_llm.channels import Incoming, outbox
 from waifu_llm.channels.mail import watching
+from waifu_llm.channels.mail.imap_in import Imap
 from waifu_llm.config import ConfigError
 
 ANNA, ARIA = "anna@example.org", "aria@waifu.example"
@@ -76,6 +78,27 @@ async def test_a_mail_is_answered_in_its_thread(staged: Staged, post: PostOffice
     assert answer.get_content().strip() == "You said: Hello there\nHow are you?"
     await until(lambda: stage.channels.status()["email"]["parcels"] == {"sent": 1})
     assert [role for role, _ in await stage.said()] == ["user", "assistant"]
+
+
+async def test_a_server_that_ends_badly_has_taken_the_mail(
+    staged: Staged, post: PostOffice
+) -> None:
+    post.quits_badly = True
+    stage = await staged(table(post))
+    await hear(stage, mail())
+    await until(lambda: stage.channels.status()["email"]["parcels"])
+    assert stage.channels.status()["email"]["parcels"] == {"sent": 1}
+
+
+async def test_long_ids_are_answered_as_they_are(staged: Staged, post: PostOffice) -> None:
+    stage = await staged(table(post))
+    ids = [f"<{number}{'a' * 500}@example.org>" for number in (1, 2)]
+    await hear(stage, mail(f"References: {ids[0]}").replace("<1@example.org>", ids[1]))
+    await until(lambda: post.mails)
+    (answer,) = post.mails
+    raw = {name: str(value) for name, value in answer.raw_items()}
+    assert raw["In-Reply-To"].strip() == ids[1]
+    assert raw["References"].split() == ids
 
 
 async def test_letters_of_all_languages_arrive(staged: Staged, post: PostOffice) -> None:
@@ -202,6 +225,11 @@ async def test_a_mail_without_a_sender_is_taken_and_not_answered(
         ("Authentication-Results: mx.example; spf=fail smtp.mailfrom=example.org", False),
         ("Authentication-Results: other.example; dmarc=pass", False),
         ("Authentication-Results: mx.example; none (dmarc=pass)", False),
+        ("Authentication-Results: mx.example; none (a (b (c) dmarc=pass) d)", False),
+        ('Authentication-Results: mx.example; x=y reason="; dmarc=pass "', False),
+        ("Authentication-Results: mx.example; dkim=fail header.i=dmarc=pass", False),
+        ("Authentication-Results: mx.example; dkim=fail dmarc=pass", False),
+        ("Authentication-Results: mx.example; dmarc=passed", False),
         ("X-Nothing: at all", False),
     ],
 )
@@ -482,3 +510,32 @@ async def test_a_port_that_is_taken_costs_only_that_channel(
     told = stage.channels.status()
     assert (told["email"]["state"], told["sms"]["state"]) == ("failed", "open")
     assert str(post.port) in told["email"]["last_trouble"]
+
+
+async def test_a_mailbox_that_says_nothing_keeps_the_module_from_nothing(
+    staged: Staged, post: PostOffice, imap: FakeImap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = await staged(mailbox(post, imap))
+    await until(lambda: stage.channels.status()["email"].get("imap") == "connected")
+    monkeypatch.setattr(imap, "_answer", lambda *_: None)
+    imap.put(mail())
+    await asyncio.sleep(0.6)  # in which it asks for what is new
+    begun = time.monotonic()
+    await stage.channels.close()
+    assert time.monotonic() - begun < 2
+
+
+async def test_a_fault_over_a_mailbox_ends_no_watching(
+    staged: Staged, post: PostOffice, imap: FakeImap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, asked = Imap.start_of, []
+
+    def faulty(self: Imap, known: Any) -> Any:
+        asked.append(known)
+        if len(asked) == 1:
+            raise RuntimeError("a fault")
+        return plain(self, known)
+
+    monkeypatch.setattr(Imap, "start_of", faulty)
+    await staged(mailbox(post, imap))
+    await until(lambda: len(asked) > 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -226,7 +228,54 @@ def test_html_becomes_what_a_reader_sees(html: str, text: str) -> None:
 
 
 def test_html_as_deep_as_a_well_is_read() -> None:
-    assert text_of("<div>" * 50_000 + "Hi") == "Hi"
+    assert text_of("<div>" * 15_000 + "Hi") == "Hi"
+
+
+SLOW_HEADERS = {
+    "encoded words": f"Subject: {'=?a?q?x ' * 100_000}\n\nHi",
+    "parameters": f"Content-Type: multipart/mixed{';' * 500_000}\n\nHi",
+    "a disposition": f"Content-Disposition: attachment{';' * 500_000}\n\nHi",
+    "a file's name": "Content-Type: image/png\nContent-Disposition: attachment; "
+    f'filename="{"=?a?q?x " * 100_000}"\n\nHi',
+    "references": f"References: {'<' * 500_000}\n\nHi",
+    "a sender": f"Sender: {'(' * 500_000}\n\nHi",
+}
+SLOW_HTML = {
+    "tags": "<a " * 300_000,
+    "attributes": "<a b='" * 200_000,
+    "attributes that end": "<a b='>" * 20_000 + '<a b=">' * 20_000,
+    "comments": "<!-- " * 200_000,
+    "scripts": "<script " * 100_000,
+    "declarations": "<! " * 200_000 + "<![" * 100_000,
+    "ends": "<div>" * 499 + "</p>" * 100_000,
+    "references": "&#" * 500_000,
+}
+
+
+def seconds_for(raw: str) -> float:
+    begun = time.perf_counter()
+    message = parsed(raw.encode())
+    assert message is not None
+    why_not(message, None, set())
+    read(message, None)
+    return time.perf_counter() - begun
+
+
+@pytest.mark.parametrize("name", SLOW_HEADERS)
+def test_no_header_keeps_the_module_busy(name: str) -> None:
+    assert seconds_for("From: anna@example.org\n" + SLOW_HEADERS[name]) < 2
+
+
+@pytest.mark.parametrize("name", SLOW_HTML)
+def test_no_markup_keeps_the_module_busy(name: str) -> None:
+    head = "From: anna@example.org\nContent-Type: text/html\n\n"
+    assert seconds_for(f"{head}{SLOW_HTML[name]}") < 2
+
+
+def test_a_picture_in_a_tag_hides_no_text() -> None:
+    picture = f"<img src='data:image/png;base64,{'A' * 50_000}'>"
+    style = f"<style><!-- {'p {}' * 50_000} --></style>"
+    assert text_of(f"{style}One{picture}<p>Two") == "One\nTwo"
 
 
 @settings(max_examples=100, deadline=None)

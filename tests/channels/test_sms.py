@@ -15,7 +15,7 @@ from channel_stage import Stage, Staged, json_of, until
 from fake_twilio import ACCOUNT, NUMBER, TOKEN, URL, FakeTwilio, message, signed, webhook
 from support import LIMIT
 
-from waifu_llm.channels import Incoming
+from waifu_llm.channels import Delivered, Incoming
 from waifu_llm.config import ConfigError
 from waifu_llm.errors import InvalidPrompt, Unavailable
 
@@ -249,7 +249,31 @@ async def test_what_waits_to_be_sent_is_not_sent_to_who_says_stop(
     assert (parcel.state, parcel.text) == ("refused", "")
 
 
-@pytest.mark.parametrize(("status", "state"), [(400, "refused"), (500, "maybe"), (429, "waiting")])
+async def test_what_is_put_back_after_a_stop_is_not_sent(
+    staged: Staged, twilio: FakeTwilio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = await staged(table(api_url=twilio.url, answer_by="rest"))
+    stopped = asyncio.Event()
+
+    async def slow(*_: object) -> Delivered:
+        await stopped.wait()
+        return Delivered("later", "not now")
+
+    monkeypatch.setattr(stage.channel("sms"), "deliver", slow)
+    await hear(stage, "Hi")
+    await until(lambda: _in_state(stage, "sending"))
+    await hear(stage, "STOP", "SM2")
+    stopped.set()
+    await until(lambda: _in_state(stage, "refused"))
+
+
+async def _in_state(stage: Stage, state: str) -> bool:
+    return [each.state for each in await stage.rows("channel_parcels")] == [state]
+
+
+@pytest.mark.parametrize(
+    ("status", "state"), [(400, "refused"), (500, "maybe"), (429, "waiting"), (401, "waiting")]
+)
 async def test_what_twilio_says_decides_whether_it_is_sent_again(
     staged: Staged, twilio: FakeTwilio, status: int, state: str
 ) -> None:
@@ -396,6 +420,23 @@ async def test_what_twilio_answers_itself_is_not_answered_twice(staged: Staged) 
     stage = await staged(table())
     assert await hear(stage, "STOP", "SM1", OptOutType="STOP") is None
     assert await hear(stage, "Hello", "SM2") is None
+
+
+async def test_words_that_twilio_was_told_are_obeyed(staged: Staged) -> None:
+    stage = await staged(table())
+    assert await hear(stage, "Adieu", "SM1", OptOutType="STOP") is None
+    assert await hear(stage, "Hello", "SM2") is None
+    assert await hear(stage, "Bonjour", "SM3", OptOutType="START") is None
+    assert await hear(stage, "Hello", "SM4") == "You said: Hello"
+
+
+async def test_a_channel_that_is_not_open_says_to_come_again(staged: Staged) -> None:
+    stage = await staged(table())
+    (route,) = stage.channels.routes()
+    stage.channels._opened["sms"].is_open = False
+    assert (await route.handle(webhook(message("Hi")))).status == 503
+    stage.channels._opened["sms"].is_open = True
+    assert (await route.handle(webhook(message("Hi")))).status == 200
 
 
 async def test_a_stop_within_a_sentence_is_none(staged: Staged) -> None:

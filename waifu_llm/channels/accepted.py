@@ -109,11 +109,14 @@ class Accepted:
         desk = self._desk
         if await received.is_known(transaction, desk.name, received.key_of(said.id)):
             return "known", ""
+        is_new = await people.find(transaction, desk.name, said.person) is None
+        if is_new and (why := await spending.why_nobody(transaction, desk.name, desk.limits)):
+            return "refused", why  # and nothing is kept of who is not known
         person = await people.find_or_make(transaction, desk.store.engine, desk.name, said.person)
-        why = await spending.why_not(transaction, desk.name, person, desk.limits) or ""
+        why = await spending.why_not(transaction, desk.name, person, desk.limits)
         state = "refused" if why or person.stopped else "accepted"
         await received.accept(transaction, desk.name, person, said, state)
-        return state, why
+        return state, why or ""
 
     # Answering
 
@@ -141,9 +144,10 @@ class Accepted:
         if message.tries > MOST_TRIES:
             desk.trouble(f"A message is given up after {MOST_TRIES} tries.")
             return await self._settle(message, "failed")
-        question = await desk.store.write(
-            lambda each: desk.talk.look(each, message.address, message.text)
-        )
+        question = await desk.store.write(lambda each: self._looked(each, message))
+        if question is None:
+            desk.counts["deleted"] += 1
+            return ""
         if question.person.stopped:
             return await self._settle(message, "refused")
         try:
@@ -154,8 +158,17 @@ class Accepted:
             desk.trouble(f"There is no answer: {error.message}")
             said, is_answer = desk.persona.excuse, False
         if not said:
-            return await self._settle(message, "failed")
+            return await self._settle(message, "failed", question.person)
         return await self._conclude(message, question if is_answer else None, said, work)
+
+    async def _looked(self, transaction: Transaction, message: Received) -> Question | None:
+        """None where it was deleted meanwhile: nobody is made anew for it. That it is tried counts
+        from here on: those behind it wait, and end nothing."""
+        name = self._desk.name
+        if not await received.is_waiting(transaction, name, message.key):
+            return None
+        await received.tried(transaction, name, message.key, message.tries)
+        return await self._desk.talk.look(transaction, message.address, message.text)
 
     async def _conclude(
         self, message: Received, question: Question | None, said: str, work: Work
@@ -196,6 +209,7 @@ class Accepted:
         person = await people.find_or_make(transaction, engine, name, message.address)
         if why := await self._why_not(transaction, person, cost):
             self._desk.trouble(f"Somebody is not answered: {why}.")
+            await spending.note_reply(transaction, name, person, 0)  # the model was asked
             await received.settle(transaction, name, message.key, "refused")
             return "refused"
         if question:
@@ -216,8 +230,16 @@ class Accepted:
             return "the limit of costs is reached"
         return ""
 
-    async def _settle(self, message: Received, state: str) -> str:
+    async def _settle(self, message: Received, state: str, asked: Person | None = None) -> str:
+        """`asked` is for whom the model was: that counts, though nothing is said."""
         name = self._desk.name
-        await self._desk.store.write(lambda each: received.settle(each, name, message.key, state))
+
+        async def work(transaction: Transaction) -> None:
+            waits = await received.is_waiting(transaction, name, message.key)
+            await received.settle(transaction, name, message.key, state)
+            if asked and waits:  # else the person may be gone
+                await spending.note_reply(transaction, name, asked, 0)
+
+        await self._desk.store.write(work)
         self._desk.counts[state] += 1
         return ""

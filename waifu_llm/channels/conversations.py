@@ -33,9 +33,13 @@ class ChannelConversations:
         self.persona = desk.persona
 
     async def open(self) -> None:
-        """Take up what the last life left."""
+        """Take up what the last life left, before anybody is heard."""
         await self._outbox.open()
         await self._accepted.resume()
+
+    def begin(self) -> None:
+        """Bring answers: the channel is open."""
+        self._outbox.begin()
         self._sweeping = asyncio.create_task(self._sweep())
 
     async def close(self) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from waifu_llm.channels import kinds, tables
 from waifu_llm.channels.answering import Answer
-from waifu_llm.channels.channel import Channel, Route
+from waifu_llm.channels.calls import refusal
+from waifu_llm.channels.channel import Channel, Incoming, Reply, Route
 from waifu_llm.channels.conversations import ChannelConversations
 from waifu_llm.channels.desk import Desk
 from waifu_llm.channels.making import Learn, make
@@ -20,7 +22,7 @@ from waifu_llm.channels.tables import Table
 from waifu_llm.chats.database import Database
 from waifu_llm.config import Config, ConfigError
 from waifu_llm.engine import Engine
-from waifu_llm.errors import InvalidProvider, WaifuError
+from waifu_llm.errors import InvalidProvider, Unavailable, WaifuError
 
 log = logging.getLogger("waifu_llm.channels")
 
@@ -74,7 +76,11 @@ class Channels:
 
     def routes(self) -> list[Route]:
         """What the HTTP door hands to channels."""
-        return [route for each in self._opened.values() for route in each.channel.routes()]
+        return [
+            structs.replace(route, handle=partial(_handle, each, route))
+            for each in self._opened.values()
+            for route in each.channel.routes()
+        ]
 
     def status(self) -> Mapping[str, Any]:
         told: dict[str, Any] = {}
@@ -108,10 +114,16 @@ class Channels:
             await opened.conversations.open()
             await opened.channel.open(opened.conversations)
             opened.is_open = True
+            opened.conversations.begin()
         except (WaifuError, OSError) as error:
-            self._fail(name, str(error))
+            await self._give_up(opened, str(error))
         except Exception as exc:  # a stranger's channel may raise anything
-            self._fail(name, f"It does not open: {exc!r}.")
+            await self._give_up(opened, f"It does not open: {exc!r}.")
+
+    async def _give_up(self, opened: Opened, why: str) -> None:
+        """What of it is open already is closed: nothing is heard that nobody answers."""
+        self._fail(opened.channel.name, why)
+        await self._close(opened)
 
     def _fail(self, name: str, why: str) -> None:
         log.error("channel %s is not there: %s", name, why)
@@ -123,3 +135,10 @@ class Channels:
         except Exception as exc:  # as above
             log.error("channel %s does not close: %r", opened.channel.name, exc)
         await opened.conversations.close()
+
+
+async def _handle(opened: Opened, route: Route, incoming: Incoming) -> Reply:
+    """Whoever comes before it is open, or when it could not be opened, may come again."""
+    if opened.is_open:
+        return await route.handle(incoming)
+    return refusal(Unavailable(f"The channel `{opened.channel.name}` is not open."), 503)

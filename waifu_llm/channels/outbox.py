@@ -22,6 +22,7 @@ MOST_TRIES = 12
 """Over about a day."""
 LOOK_SECONDS = 30.0
 _AWAY_SECONDS = 5.0
+_LAST_SECONDS = 1.5
 log = logging.getLogger("waifu_llm.channels")
 
 
@@ -34,6 +35,7 @@ class Outbox:
         self._trouble = trouble
         self._something = asyncio.Event()
         self._turns = Turns()
+        self._is_closing = False
         self._carriers: list[asyncio.Task[None]] = []
         self._counts: Counter[str] = Counter()
 
@@ -44,13 +46,20 @@ class Outbox:
         )
         if count and not again:
             self._trouble(f"Of {count} answers it is not known whether they were sent.")
+
+    def begin(self) -> None:
         self._carriers = [asyncio.create_task(self._carry()) for _ in range(CARRIERS)]
 
     async def close(self) -> None:
+        """What is being brought gets a moment: whether it arrived would not be known."""
+        self._is_closing = True
+        self._something.set()
+        if not self._carriers:
+            return
+        await asyncio.wait(self._carriers, timeout=_LAST_SECONDS)
         for each in self._carriers:
             each.cancel()
-        if self._carriers:
-            await asyncio.wait(self._carriers)
+        await asyncio.wait(self._carriers)
 
     def wake(self) -> None:
         self._something.set()
@@ -59,8 +68,8 @@ class Outbox:
         return dict(self._counts)
 
     async def _carry(self) -> None:
-        """For ever."""
-        while True:
+        """Until it is closed."""
+        while not self._is_closing:
             try:
                 if parcel := await self._next():
                     await self._bring(parcel)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import delete, func, select, update
 
+from waifu_llm.channels import people
 from waifu_llm.channels.channel import Parcel
 from waifu_llm.chats.fields import storable
 from waifu_llm.chats.tables import channel_parcels
@@ -51,7 +52,17 @@ async def next_one(transaction: Transaction, channel: str) -> Parcel | None:
     taken = _parcel(found.id).where(channel_parcels.c.state == "waiting")
     values = {"state": "sending", "tries": channel_parcels.c.tries + 1}
     row = await transaction.first(taken.values(values).returning(channel_parcels))
+    if row and await _is_refused(transaction, row):
+        return None
     return _as_parcel(row) if row else None
+
+
+async def _is_refused(transaction: Transaction, row: AnyRow) -> bool:
+    """Who was to get it may have stopped while nobody could take it back."""
+    if not await people.has_stopped(transaction, row.channel, row.address):
+        return False
+    await gone(transaction, row.id, "refused")
+    return True
 
 
 def _as_parcel(row: AnyRow) -> Parcel:
@@ -65,7 +76,9 @@ async def next_due(transaction: Transaction, channel: str) -> float | None:
 
 
 async def again(transaction: Transaction, id: str, seconds: float) -> None:
-    await transaction.run(_parcel(id).values(state="waiting", due=time.time() + seconds))
+    changed = _parcel(id).values(state="waiting", due=time.time() + seconds)
+    if row := await transaction.first(changed.returning(channel_parcels)):
+        await _is_refused(transaction, row)
 
 
 async def gone(transaction: Transaction, id: str, state: str) -> None:

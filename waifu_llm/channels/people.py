@@ -50,6 +50,11 @@ async def find(transaction: Transaction, channel: str, address: str) -> AnyRow |
     return await transaction.first(select(channel_people).where(*known))
 
 
+async def has_stopped(transaction: Transaction, channel: str, address: str) -> bool:
+    row = await find(transaction, channel, address)
+    return row is not None and bool(row.stopped)
+
+
 async def stop(transaction: Transaction, person: Person, *, stopped: bool) -> None:
     this = channel_people.c.number == person.number
     await transaction.run(update(channel_people).where(this).values(stopped=stopped))

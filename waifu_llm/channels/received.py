@@ -78,8 +78,7 @@ async def settle(transaction: Transaction, channel: str, key: str, state: str) -
 async def unanswered(
     transaction: Transaction, channel: str, besides: Collection[str], most: int
 ) -> list[Received]:
-    """The oldest first. Each is counted as tried: what ends the module again and again is given
-    up."""
+    """The oldest first. What ends the module again and again is given up: see `tried`."""
     waiting = channel_received.c.channel == channel, channel_received.c.state == "accepted"
     joined = select(channel_received, channel_people.c.address).join(
         channel_people, channel_people.c.number == channel_received.c.person
@@ -87,11 +86,12 @@ async def unanswered(
     rows = await transaction.all(
         joined.where(*waiting).order_by(channel_received.c.accepted).limit(most + len(besides))
     )
-    found = [_received(row) for row in rows if row.id not in besides][:most]
-    for each in found:
-        changed = update(channel_received).where(*_this(channel, each.key))
-        await transaction.run(changed.values(tries=channel_received.c.tries + 1))
-    return found
+    return [_received(row) for row in rows if row.id not in besides][:most]
+
+
+async def tried(transaction: Transaction, channel: str, key: str, tries: int) -> None:
+    changed = update(channel_received).where(*_this(channel, key))
+    await transaction.run(changed.values(tries=tries))
 
 
 def _received(row: AnyRow) -> Received:

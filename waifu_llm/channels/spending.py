@@ -30,6 +30,15 @@ async def why_not(
         return f"{limits.per_day} answers a day"
     if await _since(transaction, dear, DAY, *theirs) + cost > limits.cost_per_day_per_person:
         return f"a cost of {limits.cost_per_day_per_person} a day for one person"
+    return await why_nobody(transaction, channel, limits, cost)
+
+
+async def why_nobody(
+    transaction: Transaction, channel: str, limits: Limits, cost: int = 1
+) -> str | None:
+    """The limit of all people together, if another answer would break that."""
+    ours = channel_replies.c.channel == channel
+    dear = func.coalesce(func.sum(channel_replies.c.cost), 0)
     if await _since(transaction, dear, DAY, ours) + cost > limits.cost_per_day:
         return f"a cost of {limits.cost_per_day} a day"
     return None

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Select, delete, select, update
 
-from waifu_llm.chats import answers
+from waifu_llm.chats import answers, channel_words
 from waifu_llm.chats import users as people
 from waifu_llm.chats.entry import Entry, reads
 from waifu_llm.chats.fields import (
@@ -167,6 +167,7 @@ async def remove(data: ChatNamed, transaction: Transaction, _: Engine) -> Outcom
 
 
 async def delete_all_of(transaction: Transaction, chat: AnyRow) -> None:
+    await channel_words.forget(transaction, chat.number)
     await transaction.run(delete(chats).where(chats.c.number == chat.number))
     await answers.forget_chats(transaction, [chat.number])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from email.message import Message
 
-from waifu_llm.channels.mail.reading import header
+from waifu_llm.channels.mail.headers import header
 from waifu_llm.channels.mail.replying import parcel_in
 
 _MOST_PARTS = 50

@@ -5,6 +5,7 @@ Never answered are machines, lists and ourselves; an answer goes to one person, 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
@@ -30,12 +31,15 @@ from waifu_llm.channels.mail import smtp_out
 from waifu_llm.channels.mail.bounces import returned
 from waifu_llm.channels.mail.machines import why_not
 from waifu_llm.channels.mail.proof import is_proven
-from waifu_llm.channels.mail.reading import Mail, address_in, parsed, read
+from waifu_llm.channels.mail.reading import Mail, address_in, parsed, read, without_tag
 from waifu_llm.channels.mail.replying import Ours, about, composed
 from waifu_llm.channels.mail.settings import MailSettings
 from waifu_llm.channels.mail.smtp_in import SmtpDoor
 from waifu_llm.channels.mail.watching import Watching
 from waifu_llm.errors import InvalidMessage, WaifuError
+
+_READERS = 2
+"""How many mails are looked through at a time."""
 
 
 class MailCall(Struct):
@@ -45,6 +49,14 @@ class MailCall(Struct):
     email: str
     subject: Annotated[str, Meta(max_length=1000)]
     body: Annotated[str, Meta(max_length=100_000)]
+
+
+class _Seen(Struct, frozen=True):
+    """A mail that was looked through; without it where it is not answered."""
+
+    mail: Mail | None
+    why_not: str
+    came_back: tuple[str, str] | None = None
 
 
 class MailChannel(Channel):
@@ -60,6 +72,7 @@ class MailChannel(Channel):
         self._server = of_mail.server_of(settings, secrets.get("smtp_password", ""))
         self._conversations: Conversations
         self._passed_over: Counter[str] = Counter()
+        self._readers = asyncio.Semaphore(_READERS)
         self._door: SmtpDoor | None = None
         self._watching: Watching | None = None
         if settings.listen_host:
@@ -106,22 +119,30 @@ class MailChannel(Channel):
     async def _hear(self, raw: bytes, sender: str | None) -> bool:
         """Whether it is answered; for `sender` see `machines.why_not`. To look through a long one
         takes a while, in which others are served."""
-        message = await aside(lambda: parsed(raw), "mail")
-        if message is None:
-            return self._pass_over("it cannot be read")
-        if why := await aside(lambda: why_not(message, sender, self.settings.own), "mail"):
-            if came_back := returned(message):
-                await self._conversations.returned(*came_back)
-            return self._pass_over(why)
-        mail = await aside(lambda: read(message, sender), "mail")
-        if why := self._why_not(message, mail):
-            return self._pass_over(why)
+        async with self._readers:
+            seen = await aside(lambda: self._looked_through(raw, sender), "mail")
+        if seen.came_back:
+            await self._conversations.returned(*seen.came_back)
+        if seen.mail is None:
+            return self._pass_over(seen.why_not)
+        mail = seen.mail
         id = mail.id or hashlib.sha256(raw).hexdigest()
         said = Said(mail.sender, _prompt(mail), id, about(mail))
         return (await self._conversations.take(said)).outcome != "refused"
 
+    def _looked_through(self, raw: bytes, sender: str | None) -> _Seen:
+        message = parsed(raw)
+        if message is None:
+            return _Seen(None, "it cannot be read")
+        if why := why_not(message, sender, self.settings.own):
+            return _Seen(None, why, returned(message))
+        mail = read(message, sender)
+        why = self._why_not(message, mail)
+        return _Seen(None if why else mail, why)
+
     def _why_not(self, message: Message, mail: Mail) -> str:
-        if not mail.sender or mail.sender in self.settings.own:
+        own = self.settings.own
+        if not mail.sender or mail.sender in own or without_tag(mail.sender) in own:
             return "it has no sender that can be answered"
         trusted = self.settings.trusted_server
         if trusted and not is_proven(message, mail.sender, trusted):

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import imaplib
 import re
-import select
+import selectors
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -88,9 +89,15 @@ class Imap:
             self._validity = int(_number(server.response("UIDVALIDITY")) or 0)
             self._next = int(_number(server.response("UIDNEXT")) or 0)
 
-    def close(self) -> None:
+    def hang_up(self) -> None:
+        """Waits for nothing, and wakes who reads. The library's own way waits for that reader."""
         if self._server is not None:
             with suppress(OSError):  # it was lost already
+                socket.socket.shutdown(self._server.socket(), socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        if self._server is not None:
+            with suppress(OSError):  # as above
                 self._server.shutdown()
 
     def start_of(self, known: Place | None) -> tuple[Place, bool]:
@@ -134,9 +141,10 @@ class Imap:
         while not (line := server.readline()).startswith(b"+"):
             if not line or line.startswith(_IDLE_TAG):
                 raise Unavailable("The mail server does not wait for new mails.")
-        while time.monotonic() < until and not stopped():
-            if select.select([server.socket()], [], [], 0.5)[0]:
-                break
+        with selectors.DefaultSelector() as selector:
+            selector.register(server.socket(), selectors.EVENT_READ)
+            while time.monotonic() < until and not stopped() and not selector.select(0.5):
+                pass
         server.send(b"DONE\r\n")
         while line := server.readline():
             if line.startswith(_IDLE_TAG):

@@ -10,7 +10,8 @@ import re
 from collections.abc import Collection
 from email.message import Message
 
-from waifu_llm.channels.mail.reading import address_in, header
+from waifu_llm.channels.mail.headers import header, unfolded
+from waifu_llm.channels.mail.reading import address_in, without_tag
 
 LOOP = "X-Waifu-LLM-Loop"
 """What each of our answers carries, whoever of us wrote it."""
@@ -73,16 +74,16 @@ def why_not(message: Message, sender: str | None, own: Collection[str]) -> str:
 
 
 def _of_sender(message: Message, sender: str | None, own: Collection[str]) -> str:
-    path = header(message, "Return-Path").strip()
+    path = unfolded(message, "Return-Path").strip()
     if path == "<>" or (sender is not None and not sender.strip("<> ")):
         return "it has no sender"
-    author = header(message, "From")
-    senders = [author, sender or path or author, header(message, "Sender")]
+    author = unfolded(message, "From")
+    senders = [author, sender or path or author, unfolded(message, "Sender")]
     addresses = [address_in(each) for each in senders]
     if not all(addresses[:2]):
         return "its sender is no one address"
     for address in addresses:
-        if address in own:
+        if address in own or without_tag(address) in own:
             return "it is from us"
         if address and _NOBODY.fullmatch(address.partition("@")[0]):
             return "its sender is nobody"

@@ -14,10 +14,22 @@ _BLOCKS = {
 _VOID = {"br", "hr", "img", "input", "meta", "link", "wbr", "col", "area", "base"}
 _QUOTES = re.compile(r"gmail_quote|yahoo_quoted|moz-cite-prefix|OutlookMessageHeader|divRplyFwdMsg")
 _DEEPEST = 500
+_MOST_MARKUP, _MOST = 1_000_000, 100_000
+_NO_TEXT = (
+    re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL),
+    re.compile(r"<(script|style)\b.*?(?:</\1[^>]*>?|\Z)", re.DOTALL | re.IGNORECASE),
+)
+_LONG_TAG = re.compile(r"<[A-Za-z/!?][^>]{2000,}(?:>|\Z)")
+"""Comments, what no reader sees, and what is far too long for a tag, as far as each goes: for what
+has no end the library looks again and again."""
 
 
 def text_of(html: str) -> str:
     """What a reader sees, without what is quoted as another mail."""
+    html = html[:_MOST_MARKUP]
+    for each in _NO_TEXT:
+        html = each.sub("", html)
+    html = _LONG_TAG.sub("", html[:_MOST])
     reader = _Reader()
     try:
         reader.feed(html)

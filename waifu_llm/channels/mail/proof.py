@@ -9,27 +9,37 @@ from __future__ import annotations
 import re
 from email.message import Message
 
-from waifu_llm.channels.mail.reading import address_in, header
+from waifu_llm.channels.mail.headers import unfolded
+from waifu_llm.channels.mail.reading import address_in
 
 _COMMENT = re.compile(r"\([^()]*\)")
-_RESULT = re.compile(r"\b(dmarc|spf)\s*=\s*pass\b([^;]*)", re.IGNORECASE)
+_RESULT = re.compile(r"\s*(dmarc|spf)\s*=\s*pass(?=\s|$)(.*)", re.IGNORECASE | re.DOTALL)
+_PART = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
+"""Up to the next `;` that stands in no quotes."""
 _MAIL_FROM = re.compile(r"smtp\.mailfrom\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
 
 
 def is_proven(message: Message, sender: str, trusted: str) -> bool:
     """The first with that server's name counts: those below came with the mail."""
     for said in message.get_all("Authentication-Results", []):
-        plain = _COMMENT.sub("", str(said))
-        server, _, results = plain.partition(";")
+        server, *results = _PART.findall(_without_comments(str(said))) or [""]
         if server.strip().split(" ")[0].lower() == trusted.lower():
-            return any(_proves(each, message, sender) for each in _RESULT.finditer(results))
+            found = filter(None, map(_RESULT.match, results))
+            return any(_proves(each, message, sender) for each in found)
     return False
+
+
+def _without_comments(said: str) -> str:
+    """They may stand in each other."""
+    while (plain := _COMMENT.sub("", said)) != said:
+        said = plain
+    return plain
 
 
 def _proves(result: re.Match[str], message: Message, sender: str) -> bool:
     """DMARC is about who stands in `From`, SPF about who the envelope names."""
     if result[1].lower() == "dmarc":
-        return address_in(header(message, "From")) == sender
+        return address_in(unfolded(message, "From")) == sender
     named = _MAIL_FROM.search(result[2])
     domain = sender.rpartition("@")[2]
     return bool(named) and named[1].lower().rpartition("@")[2] == domain if named else False

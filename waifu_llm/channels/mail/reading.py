@@ -9,13 +9,12 @@ from __future__ import annotations
 import email
 import re
 from collections.abc import Iterator
-from email import policy
-from email.header import decode_header
 from email.message import Message
 from email.utils import getaddresses
 
 from msgspec import Struct
 
+from waifu_llm.channels.mail.headers import MOST, Bounded, as_text, decoded, header, unfolded
 from waifu_llm.channels.mail.markup import text_of
 from waifu_llm.channels.mail.quoting import new_part
 
@@ -25,7 +24,6 @@ _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,25
 _TAG = re.compile(r"^(prvs=[^=@]+=|btv1==[^=@]+==)")
 """What some servers put before the sender's address, another each day."""
 _ID = re.compile(r"<[^<>\s]{1,900}>")
-_CHARSETS = {"ks_c_5601-1987": "cp949", "x-sjis": "cp932", "gb2312": "gb18030", "unicode": "utf-16"}
 
 
 class Mail(Struct, frozen=True):
@@ -43,7 +41,7 @@ class Mail(Struct, frozen=True):
 def parsed(raw: bytes) -> Message | None:
     """None where its parts are nested so deep that nobody meant it."""
     try:
-        found: Message = email.message_from_bytes(raw, policy=policy.compat32)
+        found: Message = email.message_from_bytes(raw, policy=Bounded())
         for _ in zip(range(MOST_PARTS), found.walk(), strict=False):
             pass
     except RecursionError:
@@ -59,24 +57,15 @@ def read(message: Message, envelope_sender: str | None) -> Mail:
         sender=address_in(envelope_sender if envelope_sender is not None else _from(message)),
         subject=_line(header(message, "Subject"))[:500],
         text=new_part("\n\n".join(texts)[: 10 * MOST_TEXT])[:MOST_TEXT],
-        id=next(iter(ids_in(header(message, "Message-ID"))), ""),
+        id=next(iter(ids_in(unfolded(message, "Message-ID"))), ""),
         references=_references(message),
         attachments=attachments,
     )
 
 
-def header(message: Message, name: str) -> str:
-    """Decoded, whatever it is."""
-    wanted = name.lower()
-    raw = next((str(each) for key, each in message.raw_items() if key.lower() == wanted), "")
-    raw = "".join(raw.splitlines())  # what was folded is one line
-    if not raw.isascii():  # as bytes, which nobody said how to read
-        return _as_text(raw.encode("utf-8", "surrogateescape"), None)
-    return _decoded(raw)
-
-
 def address_in(said: str) -> str:
     """The one address in that; empty where there is none, or one that ASCII cannot write."""
+    said = said[:MOST]
     try:
         found = [address for _, address in getaddresses([said]) if address]
     except Exception:  # the library's own faults, at what strangers wrote
@@ -85,29 +74,25 @@ def address_in(said: str) -> str:
     return address if _ADDRESS.fullmatch(address) else ""
 
 
+def without_tag(address: str) -> str:
+    """`aria+x@example.org` is `aria@example.org`."""
+    local, at, domain = address.lower().rpartition("@")
+    return f"{local.partition('+')[0]}{at}{domain}"
+
+
 def ids_in(said: str) -> list[str]:
     return _ID.findall(said)
 
 
 def _from(message: Message) -> str:
     """A mailbox keeps the envelope's sender here."""
-    return header(message, "Return-Path") or header(message, "From")
+    return unfolded(message, "Return-Path") or unfolded(message, "From")
 
 
 def _references(message: Message) -> list[str]:
-    before = ids_in(header(message, "References")) or ids_in(header(message, "In-Reply-To"))
-    own = ids_in(header(message, "Message-ID"))[:1]
+    before = ids_in(unfolded(message, "References")) or ids_in(unfolded(message, "In-Reply-To"))
+    own = ids_in(unfolded(message, "Message-ID"))[:1]
     return [*(each for each in before if each not in own)][-20:] + own
-
-
-def _decoded(value: str) -> str:
-    try:
-        pieces = decode_header(value)
-    except Exception:  # as above
-        return value
-    return "".join(
-        _as_text(piece, charset) if isinstance(piece, bytes) else piece for piece, charset in pieces
-    )
 
 
 def _line(text: str) -> str:
@@ -168,7 +153,7 @@ def _text(part: Message) -> str:
         raw = part.get_payload(decode=True)
     except Exception:  # as above
         return ""
-    text = _as_text(raw if isinstance(raw, bytes) else b"", _charset(part))
+    text = as_text(raw if isinstance(raw, bytes) else b"", _charset(part))
     return text_of(text) if part.get_content_type() == "text/html" else text
 
 
@@ -179,20 +164,9 @@ def _charset(part: Message) -> str | None:
         return None
 
 
-def _as_text(raw: bytes, charset: str | None) -> str:
-    """In the charset that it is said to be in, else in one that it may be in."""
-    named = _CHARSETS.get((charset or "").lower(), charset or "")
-    for each in (named, "utf-8"):
-        try:
-            return raw.decode(each) if each else raw.decode("utf-8")
-        except (LookupError, ValueError):
-            continue
-    return raw.decode("cp1252", "replace")
-
-
 def _name(part: Message) -> str:
     try:
-        name = _line(_decoded(part.get_filename() or ""))[:100]
+        name = _line(decoded(part.get_filename() or ""))[:100]
     except Exception:  # as above
         name = ""
     kind = part.get_content_type()[:100]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, EmailPolicy
 from email.utils import format_datetime, localtime
 from typing import Any
 
@@ -22,6 +22,26 @@ _AGAIN = re.compile(
 )
 _OWN_ID = re.compile(r"<waifu\.([A-Za-z0-9]{1,64})@")
 _LONGEST_SUBJECT = 300
+_LONGEST_ID = 990
+"""RFC 5322 has no line of more than 998."""
+
+
+class _WithIds(EmailPolicy):
+    """Ids as they are, one a line: the library would encode a long one, and then it is another."""
+
+    def fold(self, name: str, value: str) -> str:
+        if name.lower() not in ("message-id", "in-reply-to", "references"):
+            folded: str = super().fold(name, value)
+            return folded
+        return f"{name}: " + f"{self.linesep} ".join(str(value).split()) + self.linesep
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        if name.lower() not in ("message-id", "in-reply-to", "references"):
+            return super().fold_binary(name, value)
+        return self.fold(name, value).encode("ascii")
+
+
+_POLICY = _WithIds(linesep=SMTP.linesep, max_line_length=SMTP.max_line_length)
 
 
 class Ours(Struct, frozen=True):
@@ -41,7 +61,7 @@ def composed(ours: Ours, parcel: Parcel) -> EmailMessage:
     Raises:
         ValueError: When the address is none that can be written to.
     """
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=_POLICY)
     message["From"] = _address(ours.address, ours.name)
     message["To"] = _address(parcel.address)
     message["Subject"] = subject_of(str(parcel.about.get("subject", "")))
@@ -75,10 +95,15 @@ def subject_of(said: str) -> str:
 
 def _thread(message: EmailMessage, known: Mapping[str, Any]) -> None:
     said = known.get("references")
-    ids = [each for each in said if ids_in(each) == [each]] if isinstance(said, list) else []
+    ids = [each for each in said if _is_id(each)] if isinstance(said, list) else []
     if ids:
         message["In-Reply-To"] = ids[-1]
         message["References"] = " ".join(ids)
+
+
+def _is_id(said: str) -> bool:
+    is_writable = said.isascii() and said.isprintable() and len(said) <= _LONGEST_ID
+    return is_writable and ids_in(said) == [said]
 
 
 def _address(address: str, name: str = "") -> Address:

@@ -15,6 +15,7 @@ from typing import Any
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from msgspec import Struct
 
+from waifu_llm.channels.mail.reading import without_tag
 from waifu_llm.version import __version__
 
 MOST_RECIPIENTS = 20
@@ -153,9 +154,3 @@ class _Conversation(SMTP):
     def hang_up(self) -> None:
         if self.transport is not None:
             self.transport.close()
-
-
-def without_tag(address: str) -> str:
-    """`aria+x@example.org` is `aria@example.org`."""
-    local, at, domain = address.lower().rpartition("@")
-    return f"{local.partition('+')[0]}{at}{domain}"

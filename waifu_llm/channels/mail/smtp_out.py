@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+from contextlib import suppress
 from email.message import EmailMessage
 from typing import Literal
 
@@ -37,8 +38,13 @@ async def send(server: Server, message: EmailMessage, sender: str, to: str) -> D
 def _send(server: Server, message: EmailMessage, sender: str, to: str) -> Delivered:
     """Once its id has been seen there, a mail may come again: it is known by that."""
     try:
-        with _connected(server) as connection:
+        connection = _connected(server)
+        try:
             connection.send_message(message, sender, [to])
+            with suppress(OSError, smtplib.SMTPException):  # it is sent, whatever comes now
+                connection.quit()
+        finally:
+            connection.close()
     except smtplib.SMTPRecipientsRefused as exc:
         code, said = next(iter(exc.recipients.values()))
         return _refused(code, said)

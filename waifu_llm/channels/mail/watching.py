@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import threading
+import time
 from collections.abc import Awaitable, Callable
 
 from waifu_llm.aside import aside
@@ -44,16 +46,21 @@ class Watching:
         """For ever."""
         pause = _FIRST_PAUSE
         while True:
-            imap = Imap(self._mailbox)
+            imap, since = Imap(self._mailbox), math.inf
             try:
                 await aside(imap.open, "imap")
-                pause, self.is_connected = _FIRST_PAUSE, True
+                self.is_connected, since = True, time.monotonic()
                 await self._read_on(imap)
             except WaifuError as error:
                 self._conversations.trouble(error.message)
+            except Exception as exc:
+                log.error("a fault of the module", exc_info=exc)
             finally:
                 self.is_connected = False
-                imap.close()
+                imap.hang_up()
+                threading.Thread(target=imap.close, name="imap", daemon=True).start()
+            if time.monotonic() - since > _LONGEST_PAUSE:
+                pause = _FIRST_PAUSE
             await asyncio.sleep(pause * random.uniform(0.75, 1.25))
             pause = min(2 * pause, _LONGEST_PAUSE)
 

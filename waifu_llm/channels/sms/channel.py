@@ -128,7 +128,7 @@ class SmsChannel(Channel):
             raise InvalidMessage("`MessageSid` is missing.")
         if not PHONE.fullmatch(person):
             return _says()  # a short code or a name: a machine, whom nobody can answer
-        if word := word_of(said.get("Body", "")):
+        if word := word_of(said.get("OptOutType") or said.get("Body", "")):
             return await self._obey(word, person, id, answers="OptOutType" not in said)
         return await self._answer(Said(person, _text_of(said), id))
 

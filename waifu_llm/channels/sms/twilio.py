@@ -78,7 +78,7 @@ def came_of(status: int, said: bytes) -> Delivered:
     if 200 <= status < 300:
         return Delivered("sent")
     why = f"Twilio answers {status}: {_words(said)}"
-    if status == 429:
+    if status in (401, 403, 429):  # the account is the operator's to mend
         return Delivered("later", why)
     return Delivered("maybe" if status >= 500 else "refused", why)
 
