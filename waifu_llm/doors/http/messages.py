@@ -41,6 +41,10 @@ class Head(Struct):
         return values[0] if values else None
 
     @property
+    def has_body(self) -> bool:
+        return "transfer-encoding" in self.headers or (self.header("content-length") or "0") != "0"
+
+    @property
     def media_type(self) -> str:
         return (self.header("content-type") or "").partition(";")[0].strip().lower()
 
