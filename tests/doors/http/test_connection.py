@@ -82,7 +82,7 @@ async def test_a_head_is_read(owner, line):
     got = await line.answer()
     assert got.body == b"hello"
     (head,) = owner.heads
-    assert (head.method, head.path, head.query) == ("POST", "/a b", {"c": "d"})
+    assert (head.method, head.path, head.query) == ("POST", "/a%20b", {"c": "d"})
     assert head.headers["accept"] == ["x", "y"]
     assert head.peer == "127.0.0.1"
 
@@ -99,7 +99,7 @@ async def test_byte_by_byte_is_the_same(owner, line):
         line.send(bytes([byte]))
         await asyncio.sleep(0)
     assert (await line.answer()).body == b"hi"
-    assert owner.heads[0].path == "/a b"
+    assert owner.heads[0].path == "/a%20b"
 
 
 async def test_what_comes_at_once_is_answered_in_order(line):

@@ -51,6 +51,8 @@ class HttpDoor:
         self._connections: dict[Connection, None] = {}
         self._empty = asyncio.Event()
         self._closing = False
+        self.is_leaving = False
+        """The module is to stop: who asks whether it is ready is told no."""
         self._server: asyncio.Server | None = None
         self._gate: Gate
 
