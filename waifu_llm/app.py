@@ -91,6 +91,8 @@ class Module:
     async def _close(self) -> None:
         """All of it has the same few seconds, from the moment that it was to stop."""
         closing = Deadline(CLOSE_SECONDS)
+        if self._http:
+            self._http.is_leaving = True
         # Before models are silenced: what they were asked goes on another time.
         first = [self._jobs.close(), *([self._rabbitmq.close()] if self._rabbitmq else ())]
         await closing.close(*first, within=FIRST_SECONDS)

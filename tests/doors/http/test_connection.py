@@ -25,8 +25,11 @@ class Owner:
         self.has_room = True
         self.refusal = None
         self.gone = asyncio.Event()
+        self.answered = []
+        self.connections = []
 
     def arrive(self, connection):
+        self.connections.append(connection)
         return self.has_room
 
     def leave(self, connection):
@@ -40,7 +43,11 @@ class Owner:
         return Answer(413, b"too large")
 
     async def answer(self, plan, body, reply):
-        if plan.head.path == "/large":
+        self.answered.append(plan)
+        reply.headers = plan.headers
+        if plan.refusal:
+            reply.give(plan.refusal)
+        elif plan.head.path == "/large":
             reply.give(Answer(body=b"x" * 5_000_000))
         elif plan.head.path == "/broken":
             reply.begin("text/plain")
@@ -75,7 +82,7 @@ async def test_a_head_is_read(owner, line):
     got = await line.answer()
     assert got.body == b"hello"
     (head,) = owner.heads
-    assert (head.method, head.path, head.query) == ("POST", "/a b", {"c": "d"})
+    assert (head.method, head.path, head.query) == ("POST", "/a%20b", {"c": "d"})
     assert head.headers["accept"] == ["x", "y"]
     assert head.peer == "127.0.0.1"
 
@@ -92,7 +99,7 @@ async def test_byte_by_byte_is_the_same(owner, line):
         line.send(bytes([byte]))
         await asyncio.sleep(0)
     assert (await line.answer()).body == b"hi"
-    assert owner.heads[0].path == "/a b"
+    assert owner.heads[0].path == "/a%20b"
 
 
 async def test_what_comes_at_once_is_answered_in_order(line):
@@ -187,3 +194,90 @@ async def test_a_target_may_be_a_whole_address(owner, line):
     line.send(b"GET http://x/y?z HTTP/1.1\r\nhost: x\r\n\r\n")
     await line.answer()
     assert owner.heads[0].path == "/y"
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("beginning", [b"0\r\nx: ", b"1;x="])
+async def test_what_stands_about_a_body_has_an_end(owner, line, beginning):
+    line.send(CHUNKED + beginning)
+    for _ in range(20):
+        line.send(b"a" * 10_000)
+        await asyncio.sleep(0)
+    assert (await line.answer()).status == 431
+
+
+async def test_a_trailer_is_no_header(owner, line):
+    line.send(CHUNKED + b"0\r\nauthorization: Bearer x\r\n\r\n" + GET)
+    assert [(await line.answer()).status for _ in range(2)] == [200, 200]
+    assert all("authorization" not in head.headers for head in owner.heads)
+
+
+async def test_a_body_that_drips_is_given_up(line, monkeypatch):
+    monkeypatch.setattr(connection, "BODY_SECONDS", 0.1)
+    line.send(post(b"x" * 900)[:-900])
+    answer = asyncio.create_task(line.answer())
+    while not answer.done():
+        line.send(b"x")
+        await asyncio.sleep(0.02)
+    assert answer.result().status == 408
+
+
+async def test_who_asks_on_and_reads_nothing_waits(owner, line):
+    owner.stalled_seconds = 60
+    line.reader._transport.pause_reading()
+    for _ in range(20):
+        line.send(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+    async with asyncio.timeout(LIMIT):
+        while not owner.answered:
+            await asyncio.sleep(0)
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert len(owner.answered) == 1
+    assert not owner.connections[0].is_idle
+    line.reader._transport.resume_reading()
+    for _ in range(20):
+        assert len((await line.answer()).body) == 5_000_000
+
+
+async def test_a_last_answer_may_be_read_slowly(line):
+    line.send(b"GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    await line.head()
+    taken = 0
+    async with asyncio.timeout(LIMIT):
+        while taken < 5_000_000:
+            part = await line.reader.read(400_000)
+            assert part
+            taken += len(part)
+            await asyncio.sleep(0.03)
+    assert taken == 5_000_000
+
+
+async def test_who_leaves_a_last_answer_unread_is_cut_off(owner, line):
+    line.reader._transport.pause_reading()
+    line.send(b"GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    async with asyncio.timeout(LIMIT):
+        await owner.gone.wait()
+
+
+async def test_rubbish_does_not_take_the_answer_before_it(line, monkeypatch):
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.05)
+    line.send(GET + b"rubbish\r\n\r\n")
+    assert [(await line.answer()).status for _ in range(2)] == [200, 400]
+    assert await line.is_closed()
+
+
+async def test_every_refusal_is_given_as_other_answers_are(owner, line):
+    line.send(post(b"x" * 1001))
+    assert (await line.answer()).status == 413
+    (plan,) = owner.answered
+    assert plan.refusal.status == 413
+
+
+async def test_a_stranger_that_is_refused_sends_no_body(owner, line, monkeypatch):
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.05)
+    owner.refusal = Answer(401, b"no")
+    line.send(post(b"x" * 500)[:-500])
+    assert (await line.answer()).status == 401
+    assert await line.is_closed()

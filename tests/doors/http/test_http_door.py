@@ -132,6 +132,8 @@ async def test_a_configured_origin_may_ask_with_the_token(serve_http):
     assert (got.status, got.headers["access-control-allow-origin"]) == (200, page)
     got = await ours.plain(origin=page, authorization="").ask("GET", "/v1/models")
     assert (got.status, got.headers["access-control-allow-origin"]) == (401, page)
+    got = await ours.plain(origin=page, authorization="Bearer no").ask("GET", "/v1/models")
+    assert (got.status, got.headers["access-control-allow-origin"]) == (401, page)
     stream = {**CHAT, "stream": True}
     got = await ours.plain(origin=page).ask("POST", "/v1/chat/completions", stream)
     assert (got.status, got.headers["access-control-allow-origin"]) == (200, page)
@@ -343,6 +345,29 @@ async def test_too_many_connections_are_told_so(serve_http):
         line.send(plain.request("POST", "/v1/chat/completions", COUNTING))
         await line.head()
     assert (await plain.ask("GET", "/healthz")).status == 503
+
+
+async def test_strangers_do_not_take_every_connection(serve_http):
+    ours = serve_http("--max-connections", "2")
+    nobody = ours.plain(authorization="")
+    for _ in range(3):
+        line = await nobody.connect()
+        line.send(b"POST /v1/chat/completions HTTP/1.1\r\n")
+    assert (await ours.plain().ask("GET", "/healthz")).status == 200
+
+
+async def test_a_refusal_before_the_body_waits_and_counts_too(serve_http):
+    guessed = serve_http()
+    asks = {"expect": "100-continue", "content_length": "5"}
+    plain = guessed.plain(authorization="Bearer no")
+    for _ in range(6):
+        begun = asyncio.get_running_loop().time()
+        line = await plain.connect()
+        line.send(plain.request("POST", "/v1/chat/completions", b"", **asks))
+        assert (await line.answer()).status == 401
+    assert asyncio.get_running_loop().time() - begun > 0.9
+    figures = (await guessed.plain().ask("GET", "/metrics")).body.decode()
+    assert re.search(r"http_requests_total{.*chat/completions.*401.*} 6", figures)
 
 
 async def test_one_that_asks_for_nothing_gives_way(serve_http):

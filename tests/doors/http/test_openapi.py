@@ -4,6 +4,8 @@ import re
 
 from test_http_door import table
 
+from waifu_llm.channels import channel
+from waifu_llm.doors.http.channel_routes import channel_routes
 from waifu_llm.doors.http.openapi import describe
 
 
@@ -40,6 +42,18 @@ def test_what_stands_in_the_path_is_not_asked_for_in_the_body():
     fields = described["components"]["schemas"][name]["properties"]
     assert "user_input" in fields
     assert "chat_id" not in fields
+
+
+def test_who_is_not_ready_says_it_in_the_same_words():
+    answers = describe(table())["paths"]["/readyz"]["get"]["responses"]
+    assert answers["503"]["content"] == answers["200"]["content"]
+
+
+def test_a_channel_takes_a_body_and_answers_in_two_forms():
+    route = channel.Route("/sms", lambda headers: "token", None)
+    operation = describe(channel_routes([route]))["paths"]["/sms"]["post"]
+    assert "application/x-www-form-urlencoded" in operation["requestBody"]["content"]
+    assert set(operation["responses"]["200"]["content"]) == {"application/json", "text/xml"}
 
 
 async def test_it_is_served_to_who_has_the_token(served):

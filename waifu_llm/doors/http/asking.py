@@ -52,6 +52,7 @@ def generate(
     messages: Sequence[Message] | None = None,
     prompt: str | None = None,
     session: str | None = None,
+    helpers: bool | None = None,
 ) -> Generate:
     return Generate(
         unique_request_id="http",
@@ -61,6 +62,7 @@ def generate(
         params=params,
         stream=stream,
         session=session,
+        helpers=helpers,
     )
 
 
@@ -87,10 +89,17 @@ async def stream(engine: Engine, asked: Generate, exchange: Exchange, words: Wor
     assert asked.provider
     line = exchange.reply.line
     assert isinstance(line, Connection)
-    async with guest_with(engine, asked.provider) as guest:
-        listener = Stream(line, exchange.reply, words)
-        guest.generate(asked, listener)
+    listener = Stream(line, exchange.reply, words)  # who waits for a load is shown that we live
+    try:
+        async with guest_with(engine, asked.provider) as guest:
+            guest.generate(asked, listener)
+            await listener.over
+    except WaifuError as error:
+        listener.fail(_told(engine, error))
+        listener.flush()
         await listener.over
+    finally:
+        listener.rest()
     if listener.error and not exchange.reply.has_begun:
         raise _told(engine, listener.error)
 

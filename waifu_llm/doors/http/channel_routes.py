@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 from waifu_llm.channels import channel
 from waifu_llm.doors.http.failures import NoToken
@@ -19,6 +20,9 @@ def channel_routes(routes: Iterable[channel.Route]) -> list[Route]:
             handler=partial(_handle, each),
             summary="A message to a channel; docs/channels.md says in which forms.",
             needs="signature",
+            gives=dict[str, Any],
+            also_gives=("text/xml",),
+            reads=("application/json", "application/x-www-form-urlencoded"),
             limit=each.most_bytes,
             tag="channels",
         )

@@ -25,6 +25,8 @@ LINGER_SECONDS = 2.0
 LARGEST_HEAD = 64 * 1024
 MOST_HEADERS = 128
 MOST_AHEAD = 64 * 1024
+SLOWEST_BODY = 64 * 1024
+"""So much of a body is to come in `BODY_SECONDS`, unless it ends before."""
 
 
 class Owner(Protocol):
@@ -51,8 +53,13 @@ class Connection(Paced):
         super().__init__(owner.stalled_seconds)
         self._owner = owner
         self._parser: Any = httptools.HttpRequestParser(self)
+        self.is_known = False
+        """Who is there has shown the token."""
         self._reads_head = False
-        self._head_size = 0
+        self._loose = 0
+        """Bytes of which nothing was made yet: of a head, of a trailer, of a chunk's extensions."""
+        self._enough = 0
+        """How large the body is to be before its time begins anew."""
         self._plan: Plan | None = None
         """Of the request whose body is being read."""
         self._body = bytearray()
@@ -63,6 +70,7 @@ class Connection(Paced):
         self._answered: Plan | None = None
         self._over = False
         """Nothing that comes from here on is looked at."""
+        self._lingers = False
         self._timer: asyncio.TimerHandle | None = None
 
     # Coming and going
@@ -87,11 +95,23 @@ class Connection(Paced):
 
     @property
     def is_idle(self) -> bool:
-        return not self._answering and not self._plan and not self._reads_head
+        unsent = self.transport.get_write_buffer_size()
+        return not self._asks and not self._answering and not unsent
+
+    @property
+    def is_stranger(self) -> bool:
+        """Keeps a place, and has neither shown the token nor asked anything yet."""
+        return not self.is_known and not self._answering
+
+    @property
+    def _asks(self) -> bool:
+        """A request has begun to come."""
+        return bool(self._plan or self._reads_head)
 
     def finish(self) -> None:
         """What is being answered is the last."""
         self._over = True
+        self._read.clear()
         if self._answered:
             self._answered.head.keeps_alive = False
         else:
@@ -107,8 +127,8 @@ class Connection(Paced):
             self._timer = None
 
     def _waited(self) -> None:
-        if self._over or self.is_idle:
-            self.transport.close()
+        if self._over or not self._asks:
+            self._leave()
         else:
             self._refuse(408, "The request did not come to its end in time.")
 
@@ -117,7 +137,7 @@ class Connection(Paced):
     def data_received(self, data: bytes) -> None:
         if self._over:
             return
-        if self._answering:
+        if self._answering or self.is_behind:
             self._put_off(data)
         else:
             self._parse(data)
@@ -129,20 +149,24 @@ class Connection(Paced):
             self.transport.pause_reading()
 
     def _parse(self, data: bytes) -> None:
-        if not self._plan:
-            self._head_size += len(data)
+        self._loose += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._over = True  # it is answered as if it had not asked for that
         except httptools.HttpParserError:
             self._refuse(400, "This is no HTTP request.")
-            return
-        if self._reads_head and self._head_size > LARGEST_HEAD:
-            self._refuse(431, "The head of this request is too large.")
+        if self._asks and self._loose > LARGEST_HEAD:
+            self._refuse(431, "The head or the trailer of this request is too large.")
         elif self._plan and not self._over:
-            self._wait(BODY_SECONDS)
+            self._wait_for_the_body()
         self._next()
+
+    def _wait_for_the_body(self) -> None:
+        """Slowly is well, as long as it is not for ever."""
+        if len(self._body) >= self._enough:
+            self._enough = len(self._body) + SLOWEST_BODY
+            self._wait(BODY_SECONDS)
 
     def on_message_begin(self) -> None:
         self._url = b""
@@ -155,6 +179,8 @@ class Connection(Paced):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._reads_head:  # a trailer's: who asks was judged by the head
+            return
         self._count += 1
         if self._count <= MOST_HEADERS:
             values = self._headers.setdefault(name.decode("latin-1").lower(), [])
@@ -162,16 +188,19 @@ class Connection(Paced):
 
     def on_headers_complete(self) -> None:
         self._reads_head = False
-        self._head_size = 0
+        self._loose = self._enough = 0
         if self._over:
             return
         if self._count > MOST_HEADERS:
             self._refuse(431, f"More than {MOST_HEADERS} headers.")
             return
-        self._plan = self._owner.plan(self._head())
+        plan = self._plan = self._owner.plan(self._head())
         self._body = bytearray()
-        if (self._plan.head.header("expect") or "").lower() == "100-continue":
-            self._say_whether_to_go_on(self._plan)
+        self.is_known = self.is_known or plan.has_token
+        if plan.refusal and plan.head.has_body and not plan.has_token:
+            self._refuse_the_rest(plan, plan.refusal)
+        elif (plan.head.header("expect") or "").lower() == "100-continue":
+            self._say_whether_to_go_on(plan)
 
     def _head(self) -> Head:
         parser = self._parser
@@ -189,13 +218,14 @@ class Connection(Paced):
         """The client asks before it sends its body."""
         if plan.refusal:
             self._refuse_the_rest(plan, plan.refusal)
-        elif self._is_next:
+        elif not self._read:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, part: bytes) -> None:
         plan = self._plan
         if self._over or not plan:
             return
+        self._loose = 0
         self._body += part
         if len(self._body) > plan.limit:
             self._refuse_the_rest(plan, plan.refusal or self._owner.too_large(plan))
@@ -204,13 +234,10 @@ class Connection(Paced):
         if self._plan and not self._over:
             self._read.append((self._plan, bytes(self._body)))
         self._plan = None
+        self._loose = 0
         self._body = bytearray()
 
     # Answering
-
-    @property
-    def _is_next(self) -> bool:
-        return not self._answering and not self._read
 
     def _next(self) -> None:
         if self._read and not self._answering:
@@ -227,16 +254,28 @@ class Connection(Paced):
             self.on_writable = None
             if not reply.is_whole:
                 self.abort()
-        if self._over or reply.is_last:
-            self._leave()
+        if reply.is_last or (self._over and not self._read):
+            self._end()
         else:
             self._go_on()
 
     def _go_on(self) -> None:
-        self._next()
-        if self._answering:
+        """Once what was answered is taken: else who asks on and on fills our memory."""
+        if self._over and not self._read:
             return
-        self._wait(IDLE_SECONDS if self.is_idle else BODY_SECONDS)
+        if self.is_behind:
+            self.transport.pause_reading()
+            self.on_writable = self._go_on
+            return
+        self.on_writable = None
+        if len(self._ahead) <= MOST_AHEAD:
+            self.transport.resume_reading()
+        self._next()
+        if not self._answering:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        self._wait(BODY_SECONDS if self._asks else IDLE_SECONDS)
         if self._ahead:
             ahead, self._ahead = bytes(self._ahead), bytearray()
             self.transport.resume_reading()
@@ -244,30 +283,33 @@ class Connection(Paced):
 
     def _refuse(self, status: int, why: str) -> None:
         """What is no request, or none in time."""
-        nobody = Head("GET", "/", {}, self._peer, keeps_alive=False)
-        answer = Answer(status, f"{why}\n".encode(), TEXT)
-        if self._is_next:
-            Reply(self, nobody, self._owner.clock).give(answer)
-        self._close_when_heard()
+        nobody = Head("", "/", {}, self._peer)
+        plan = self._plan or Plan(nobody, 0)
+        self._refuse_the_rest(plan, Answer(status, f"{why}\n".encode(), TEXT))
 
     def _refuse_the_rest(self, plan: Plan, answer: Answer) -> None:
-        """Before all of it has come, if it is its turn."""
+        """Before all of it has come, when it is its turn, and as every other answer is given."""
+        if self._over:
+            return
         plan.head.keeps_alive = False
-        if self._is_next:
-            Reply(self, plan.head, self._owner.clock).give(answer)
+        plan.refusal = answer
+        self._read.append((plan, b""))
         self._plan = None
+        self._reads_head = False
         self._body = bytearray()
-        self._close_when_heard()
+        self._over = self._lingers = True
+        self._next()
 
-    def _close_when_heard(self) -> None:
+    def _end(self) -> None:
         """Who still sends would lose our last words, were the connection closed at once."""
         self._over = True
-        if not self._answering:
+        if self._lingers:
             self._wait(LINGER_SECONDS)
+        else:
+            self._leave()
 
     def _leave(self) -> None:
         """Once all is sent, or will never be."""
-        self.transport.close()
         self._stop_waiting()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._owner.stalled_seconds, self.abort)
+        self.transport.close()
+        self.watch()

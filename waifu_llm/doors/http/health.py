@@ -33,12 +33,18 @@ class HealthRoutes:
     """Looks at the engine."""
 
     def __init__(
-        self, engine: Engine, status: Status, most_waiting: int, traffic: Callable[[], Traffic]
+        self,
+        engine: Engine,
+        status: Status,
+        most_waiting: int,
+        traffic: Callable[[], Traffic],
+        is_leaving: Callable[[], bool],
     ) -> None:
         self._engine = engine
         self._status = status
         self._most_waiting = most_waiting
         self._traffic = traffic
+        self._is_leaving = is_leaving
 
     def routes(self) -> list[Route]:
         route = partial(Route, method="GET", tag="operating")
@@ -55,6 +61,7 @@ class HealthRoutes:
                 handler=self.is_ready,
                 summary="Whether it takes requests: 503 while it shuts down, or its queue is full.",
                 gives=Readiness,
+                not_now=Readiness,
             ),
             route(
                 path="/metrics",
@@ -76,7 +83,7 @@ class HealthRoutes:
     async def is_ready(self, exchange: Exchange) -> Answer:
         waiting = int(self._engine.status()["waiting"])
         why_not = ""
-        if self._engine.closing:
+        if self._is_leaving() or self._engine.closing:
             why_not = "The module is shutting down."
         elif waiting >= self._most_waiting > 0:
             why_not = "Too many requests wait already."

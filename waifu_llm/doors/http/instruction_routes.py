@@ -190,8 +190,15 @@ async def _stream(
 
     try:
         answer = await instructions.carry_out(instruction, key=key, on_chunk=say)
+    except WaifuError as error:
+        stream.fail(error)
+        stream.flush()
+        if not exchange.reply.has_begun:
+            raise
+        await stream.over
+        return None
     finally:
-        stream.end(b"")
+        stream.rest()
     if answer["status"] == "success":
         stream.end(b"data: %b\n\n" % _encode(answer))
     else:

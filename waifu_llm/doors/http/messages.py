@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from email.utils import formatdate
 from http import HTTPStatus
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from msgspec import Struct, field
 
@@ -27,10 +27,11 @@ class Head(Struct):
 
     @property
     def path(self) -> str:
+        """As it was sent: whether a `/` divides steps is seen before a `%2F` is read."""
         target = self.target
         if not target.startswith("/") and "://" in target:  # as it is said to a proxy
             target = urlsplit(target).path or "/"
-        return unquote(target.partition("?")[0])
+        return target.partition("?")[0]
 
     @property
     def query(self) -> dict[str, str]:
@@ -39,6 +40,10 @@ class Head(Struct):
     def header(self, name: str) -> str | None:
         values = self.headers.get(name)
         return values[0] if values else None
+
+    @property
+    def has_body(self) -> bool:
+        return "transfer-encoding" in self.headers or (self.header("content-length") or "0") != "0"
 
     @property
     def media_type(self) -> str:

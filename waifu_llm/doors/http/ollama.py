@@ -59,6 +59,8 @@ class ChatRequest(Shared, kw_only=True):
 
     messages: Annotated[list[ChatMessage], Meta(max_length=10_000)] | None = None
     tools: Annotated[list[dict[str, Any]], Meta(max_length=512)] | None = None
+    helpers: bool | None = None
+    """Whether the model may have helpers called for its answer. The module's own."""
 
 
 class GenerateRequest(Shared, kw_only=True):

@@ -105,6 +105,18 @@ def _ns(milliseconds: float) -> int:
     return round(milliseconds * _NANOSECONDS)
 
 
+# Some clients read lines as people do: to them these end one too.
+_ENDS = tuple((sign.encode(), f"\\u{ord(sign):04x}".encode()) for sign in "\u0085\u2028\u2029")
+
+
+def _line_of(what: Any) -> bytes:
+    """As JSON that is one line to everybody."""
+    data = _encode(what)
+    for sign, escaped in _ENDS:
+        data = data.replace(sign, escaped)
+    return data
+
+
 class Lines:
     """The words of a stream: a line for each object."""
 
@@ -123,7 +135,7 @@ class Lines:
         """A line in two parts, for the text between them. The time in it is that of the stream's
         beginning: it is the same moment to everybody who reads these."""
         before = b'"thinking":' if kind == "thought" else self._before
-        line = _encode(self._line(kind))
+        line = _line_of(self._line(kind))
         head, found, tail = line.partition(before + b'""')
         assert found
         return head + before, tail + b"\n"
@@ -140,18 +152,18 @@ class Lines:
 
     def piece(self, kind: Kind, text: str) -> bytes:
         head, tail = self._frames[kind]
-        return b"%b%b%b" % (head, _encode(text), tail)
+        return b"%b%b%b" % (head, _line_of(text), tail)
 
     def closing(self, final: Final) -> bytes:
         """The text was said; what stands in the last line is what is new there."""
         rest = msgspec.structs.replace(final, response="", reasoning=None)
-        return _encode(self._whole(rest)) + b"\n"
+        return _line_of(self._whole(rest)) + b"\n"
 
     def _whole(self, final: Final) -> Any:
         return chat_response(self._model, final)
 
     def failure(self, error: WaifuError) -> bytes:
-        return _encode(OLLAMA(error)) + b"\n"
+        return _line_of(OLLAMA(error)) + b"\n"
 
 
 class GenerateLines(Lines):

@@ -110,7 +110,7 @@ def params_of(asked: Shared, model_id: str | None, spec: ProviderSpec) -> Params
             seed=options.seed if "seed" in takes else None,
             penalties=_penalties(options, spec),
             max_output_length=limit if limit and limit > 0 else None,
-            stop_tokens=[options.stop] if isinstance(options.stop, str) else options.stop,
+            stop_tokens=_stops(options),
             tools=tools or None,
             response_format=_format(asked.format),
             reasoning=thinks,
@@ -126,6 +126,12 @@ def _options(asked: Shared) -> Options:
     except msgspec.ValidationError as exc:
         what, where = in_words(str(exc))
         raise InvalidMessage(f"{what}, in `options.{where}`.") from None
+
+
+def _stops(options: Options) -> list[str] | None:
+    """Some clients send an empty one where they mean none."""
+    given = [options.stop] if isinstance(options.stop, str) else options.stop
+    return [each for each in given or () if each] or None
 
 
 def _penalties(options: Options, spec: ProviderSpec) -> Penalties | None:

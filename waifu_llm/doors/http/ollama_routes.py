@@ -177,7 +177,7 @@ class OllamaRoutes:
         aim = self._models.aim(asked.model)
         if not asked.messages:
             return ollama_answer.nothing_but(await self._keep(aim, asked), asked.model)
-        generate = self._generate(asked, aim, messages=messages_of(asked))
+        generate = self._generate(asked, aim, messages=messages_of(asked), helpers=asked.helpers)
         lines = Lines(asked.model, bool(asked.think))
         if generate.stream:
             await asking.stream(self._engine, generate, exchange, lines)

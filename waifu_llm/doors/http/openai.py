@@ -104,6 +104,8 @@ class ChatRequest(Shared, kw_only=True):
     """`send`: what the model thinks comes as `reasoning_content`. The module's own."""
     character_name: Annotated[str, Meta(max_length=512)] | None = None
     names: NamesMode | None = None
+    helpers: bool | None = None
+    """Whether the model may have helpers called for its answer. The module's own."""
 
 
 class CompletionRequest(Shared, kw_only=True):

@@ -106,6 +106,7 @@ class OpenAIRoutes:
             messages=messages_of(asked),
             stream=bool(asked.stream),
             session=asked.session,
+            helpers=asked.helpers,
         )
         if not asked.stream:
             return openai_answer.chat_completion(

@@ -33,6 +33,8 @@ _OF_BODIES = ("413", "415")
 _OF_OTHERS = ("400", "404", "429", "499", "500", "502", "503", "504")
 
 Json = dict[str, Any]
+_FREE: Json = {}
+"""Whatever it is: who reads it says so elsewhere."""
 
 
 def describe(routes: Iterable[Route]) -> Json:
@@ -66,7 +68,7 @@ def _kinds(routes: Iterable[Route]) -> list[Any]:
     """Each once, in an order that stays."""
     kinds: dict[int, Any] = {}
     for route in routes:
-        for kind in (route.like or route.takes, route.gives, _failed(route.shape)):
+        for kind in (route.like or route.takes, route.gives, route.not_now, _failed(route.shape)):
             if kind is not None:
                 kinds.setdefault(_key(kind), kind)
     return list(kinds.values())
@@ -88,6 +90,9 @@ def _operation(route: Route, known: Mapping[int, Json]) -> Json:
         said["parameters"] = parameters
     if route.takes is not None:
         content = {route.content_types[0]: {"schema": known[_key(route.like or route.takes)]}}
+        said["requestBody"] = {"required": True, "content": content}
+    elif route.reads:
+        content = {each: {"schema": _FREE} for each in route.reads}
         said["requestBody"] = {"required": True, "content": content}
     said["responses"] = {"200": _success(route, known), **_failures(route, known)}
     return said
@@ -116,6 +121,8 @@ def _success(route: Route, known: Mapping[int, Json]) -> Json:
     media_type = route.media_type.partition(";")[0]
     schema = known[_key(route.gives)] if route.gives is not None else {"type": "string"}
     content: Json = {media_type: {"schema": schema}}
+    for also in route.also_gives:
+        content[also] = {"schema": {"type": "string"}}
     if route.streams:
         content[route.streams] = {"schema": {"type": "string"}}
     return {"description": "It went well.", "content": content}
@@ -128,7 +135,11 @@ def _failures(route: Route, known: Mapping[int, Json]) -> Json:
     if route.needs != "nothing":
         statuses.update(_OF_OTHERS)
     content = {"application/json": {"schema": known[_key(_failed(route.shape))]}}
-    return {
+    failures: Json = {
         status: {"description": _ANSWERED[status], "content": content}
         for status in sorted(statuses)
     }
+    if route.not_now is not None:
+        body = {"application/json": {"schema": known[_key(route.not_now)]}}
+        failures["503"] = {"description": _ANSWERED["503"], "content": body}
+    return failures

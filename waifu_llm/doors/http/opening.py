@@ -32,7 +32,9 @@ def http_door(
         *OpenAIRoutes(engine, models).routes(),
         *OllamaRoutes(engine, models, config).routes(),
         *more,
-        *HealthRoutes(engine, status, config.max_waiting, lambda: door.traffic).routes(),
+        *HealthRoutes(
+            engine, status, config.max_waiting, lambda: door.traffic, lambda: door.is_leaving
+        ).routes(),
         *Description(lambda: door.table.routes).routes(),
     ]
     door = HttpDoor(config, token, routes)

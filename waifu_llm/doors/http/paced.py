@@ -48,11 +48,11 @@ class Paced(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.is_behind = True
-        self._look(self._taken, _LOOKS)
+        self.watch()
 
     def resume_writing(self) -> None:
         self.is_behind = False
-        if self._watch:
+        if self._watch and not self.transport.is_closing():  # then it is watched to the end
             self._watch.cancel()
         if self.on_writable:
             self.on_writable()
@@ -61,6 +61,12 @@ class Paced(asyncio.Protocol):
     def _taken(self) -> int:
         """A figure that grows while the client reads."""
         return self._written - self.transport.get_write_buffer_size()
+
+    def watch(self) -> None:
+        """Whether anything is taken of what is unsent."""
+        if self._watch:
+            self._watch.cancel()
+        self._look(self._taken, _LOOKS)
 
     def _look(self, taken: int, patience: int) -> None:
         """Slowly is well, as long as it is something."""

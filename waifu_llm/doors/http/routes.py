@@ -56,6 +56,12 @@ class Route(Struct, frozen=True, kw_only=True):
     """The type of its answer, for who reads the description."""
     media_type: str = "application/json"
     """Of the answer."""
+    also_gives: tuple[str, ...] = ()
+    """Of an answer that can be of another media type."""
+    not_now: Any = None
+    """The type of its 503, where that is no error."""
+    reads: tuple[str, ...] = ()
+    """The media types of a body that the handler reads itself."""
     streams: str = ""
     """The media type of its streams, where it has any."""
     query: Mapping[str, str] = {}
@@ -81,21 +87,22 @@ class Table:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes = tuple(routes)
-        self._exact: dict[str, list[Route]] = {}
+        self._exact: dict[tuple[str, ...], list[Route]] = {}
         self._patterned: list[tuple[list[str], Route]] = []
         for route in self.routes:
             if "{" in route.path:
                 self._patterned.append((route.path.split("/"), route))
             else:
-                self._exact.setdefault(route.path, []).append(route)
+                self._exact.setdefault(tuple(route.path.split("/")), []).append(route)
 
     def find(self, path: str) -> dict[str, Match]:
         """What there is at this path, by method."""
-        if routes := self._exact.get(path):
+        steps = [unquote(each) for each in path.split("/")]
+        if routes := self._exact.get(tuple(steps)):
             return {each.method: Match(each, {}) for each in routes}
         found: dict[str, Match] = {}
         for pattern, route in self._patterned:
-            params = _params(pattern, path.split("/"))
+            params = _params(pattern, steps)
             if params is not None:
                 found.setdefault(route.method, Match(route, params))
         return found
@@ -106,13 +113,13 @@ def _params(pattern: list[str], steps: list[str]) -> dict[str, str] | None:
     for number, part in enumerate(pattern):
         if part.endswith("*}"):
             rest = "/".join(steps[number:])
-            return {**params, part[1:-2]: unquote(rest)} if rest else None
+            return {**params, part[1:-2]: rest} if rest else None
         if number >= len(steps):
             return None
         if part.startswith("{"):
             if not steps[number]:
                 return None
-            params[part[1:-1]] = unquote(steps[number])
+            params[part[1:-1]] = steps[number]
         elif part != steps[number]:
             return None
     return params if len(pattern) == len(steps) else None

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from waifu_llm.config import Config
 from waifu_llm.doors.http import bodies
-from waifu_llm.doors.http.connection import Connection
+from waifu_llm.doors.http.connection import HEAD_SECONDS, Connection
 from waifu_llm.doors.http.failures import (
     OLLAMA,
     OPENAI,
@@ -51,6 +51,8 @@ class HttpDoor:
         self._connections: dict[Connection, None] = {}
         self._empty = asyncio.Event()
         self._closing = False
+        self.is_leaving = False
+        """The module is to stop: who asks whether it is ready is told no."""
         self._server: asyncio.Server | None = None
         self._gate: Gate
 
@@ -64,11 +66,13 @@ class HttpDoor:
             ConfigError: When the certificate cannot be used.
         """
         config, loop = self._config, asyncio.get_running_loop()
+        tls = tls_context(config)
         self._server = await loop.create_server(
             self.connection,
             config.host,
             config.http_port,
-            ssl=tls_context(config),
+            ssl=tls,
+            ssl_handshake_timeout=HEAD_SECONDS if tls else None,
             start_serving=False,
         )
         port: int = self._server.sockets[0].getsockname()[1]
@@ -110,12 +114,15 @@ class HttpDoor:
     # Connections
 
     def arrive(self, connection: Connection) -> bool:
-        """Of too many, one that asks for nothing gives way."""
+        """Of too many, one that asks for nothing gives way, else the oldest stranger."""
         if len(self._connections) >= self._config.max_connections:
-            idle = next((each for each in self._connections if each.is_idle), None)
-            if idle is None:
+            others = self._connections
+            idle = next((each for each in others if each.is_idle), None)
+            leaving = idle or next((each for each in others if each.is_stranger), None)
+            if leaving is None:
                 return False
-            idle.abort()
+            self.leave(leaving)
+            leaving.abort()
         self._connections[connection] = None
         return not self._closing
 
@@ -156,6 +163,8 @@ class HttpDoor:
             verdict = self._gate.authorize(visitor)
         except Refused as refused:
             head.keeps_alive = False
+            if refused.status == 401:  # the Origin was looked at before the token
+                plan.headers = _for_browsers(head)
             raise _REFUSALS[refused.status](refused.message) from None
         plan.has_token = verdict is Verdict.HAS_TOKEN
         plan.headers = _for_browsers(head)

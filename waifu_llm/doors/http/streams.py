@@ -93,8 +93,7 @@ class Stream:
         """With these last words."""
         self._end_piece()
         self._last = said
-        if self._quiet:
-            self._quiet.cancel()
+        self.rest()
 
     def fail(self, error: WaifuError) -> None:
         """In the stream, where that has begun; else it is for who waits for the end to tell."""
@@ -102,6 +101,11 @@ class Stream:
         self._end_piece()
         has_begun = self._reply.has_begun or bool(self._pieces)
         self.end(self._words.failure(error) if has_begun else b"")
+
+    def rest(self) -> None:
+        """No sign of life is given any more."""
+        if self._quiet:
+            self._quiet.cancel()
 
     # Writing
 
