@@ -47,7 +47,7 @@ LAYERS = [
         "restarts",
         "models",
     ],
-    ["child", "loads", "locks"],
+    ["child", "loads", "locks", "whole"],
     ["process", "works", "house", "fitted"],
     ["holdings", "processes", "trial", "checkup"],
     ["guest", "abilities"],

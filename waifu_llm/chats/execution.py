@@ -19,11 +19,12 @@ from waifu_llm.chats.answering import Wanted
 from waifu_llm.chats.database import Database, StoreAway
 from waifu_llm.chats.order import SHORT, Order
 from waifu_llm.chats.outcomes import Answer, failure, success
-from waifu_llm.chats.talking import Closing, OnChunk, ask
+from waifu_llm.chats.talking import Closing, ask
 from waifu_llm.chats.transaction import AnyRow, Outcome, Transaction
 from waifu_llm.engine import Engine
 from waifu_llm.errors import WaifuError
 from waifu_llm.turns import Turns
+from waifu_llm.whole import OnChunk
 
 T = TypeVar("T")
 Named = dict[int, bool]

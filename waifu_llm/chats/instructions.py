@@ -23,11 +23,12 @@ from waifu_llm.chats.gathering import Gathering
 from waifu_llm.chats.inbox import Accepted, Values, Waiting
 from waifu_llm.chats.order import LONG, SHORT, decode, unkeepable
 from waifu_llm.chats.outcomes import Answer, failure
-from waifu_llm.chats.talking import Closing, OnChunk
+from waifu_llm.chats.talking import Closing
 from waifu_llm.chats.transaction import Transaction
 from waifu_llm.engine import Engine
 from waifu_llm.errors import Unexpected, WaifuError
 from waifu_llm.tasks import Tasks
+from waifu_llm.whole import OnChunk
 
 __all__ = ["Accepted", "Closing", "Instructions", "Limits", "StoreAway", "Waiting"]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -12,35 +11,13 @@ from waifu_llm.chats.aims import COMPATIBLE
 from waifu_llm.conversation import Message, Params
 from waifu_llm.engine import Engine
 from waifu_llm.errors import ContextTooLong, Unavailable
-from waifu_llm.generation import Final
 from waifu_llm.holdings import Asked
 from waifu_llm.protocol import Generate
-
-OnChunk = Callable[[str], None]
+from waifu_llm.whole import OnChunk, Whole
 
 
 class Closing(Unavailable):
     """The module shuts down: nothing was done, and it can be done after the next start."""
-
-
-class _Listener:
-    """Passes the text on, and waits for the end."""
-
-    def __init__(self, on_chunk: OnChunk | None) -> None:
-        self._on_chunk = on_chunk
-        self.over: asyncio.Future[Final] = asyncio.get_running_loop().create_future()
-
-    def chunk(self, text: str) -> None:
-        if self._on_chunk and not self.over.done():
-            self._on_chunk(text)
-
-    def reasoning(self, text: str) -> None: ...
-
-    def final(self, final: Final) -> None:
-        if not self.over.done():
-            self.over.set_result(final)
-
-    def flush(self) -> None: ...
 
 
 async def ask(
@@ -78,7 +55,7 @@ async def _ask(
     on_chunk: OnChunk | None,
     helpers: bool,
 ) -> str:
-    guest, listener = engine.enter(), _Listener(on_chunk)
+    guest, listener = engine.enter(), Whole(on_chunk)
     try:
         guest.holdings.load(asked)
         request = Generate(

@@ -5,8 +5,7 @@ For whoever brings no model of their own: `/process`, and people who write over 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import msgspec
@@ -20,8 +19,7 @@ from waifu_llm.errors import ContextTooLong, NotLoaded
 from waifu_llm.generation import Final
 from waifu_llm.holdings import Asked
 from waifu_llm.protocol import Generate
-
-OnChunk = Callable[[str], None]
+from waifu_llm.whole import OnChunk, Whole
 
 
 class Unset(NotLoaded):
@@ -103,7 +101,7 @@ class Speaker:
         self, load: Asked, asked: Generate, urgency: Urgency, on_chunk: OnChunk | None
     ) -> Final:
         guest = self._engine.enter(client=False, urgency=urgency)
-        listener = _Listener(on_chunk)
+        listener = Whole(on_chunk)
         try:
             guest.holdings.load(load)
             guest.generate(asked, listener)
@@ -155,23 +153,3 @@ def _answered(final: Final) -> Answered:
     return Answered(
         final.response, final.finish_reason, final.provider, final.model_id, final.usage
     )
-
-
-class _Listener:
-    """Passes the text on, and waits for the end."""
-
-    def __init__(self, on_chunk: OnChunk | None) -> None:
-        self._on_chunk = on_chunk
-        self.over: asyncio.Future[Final] = asyncio.get_running_loop().create_future()
-
-    def chunk(self, text: str) -> None:
-        if self._on_chunk and not self.over.done():
-            self._on_chunk(text)
-
-    def reasoning(self, text: str) -> None: ...
-
-    def final(self, final: Final) -> None:
-        if not self.over.done():
-            self.over.set_result(final)
-
-    def flush(self) -> None: ...

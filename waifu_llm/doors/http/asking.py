@@ -14,13 +14,14 @@ from waifu_llm.backend import Embedded
 from waifu_llm.conversation import Message, Params
 from waifu_llm.doors.http.connection import Connection
 from waifu_llm.doors.http.routes import Exchange
-from waifu_llm.doors.http.streams import Stream, Whole, Words
+from waifu_llm.doors.http.streams import Stream, Words
 from waifu_llm.engine import Engine
 from waifu_llm.errors import Unavailable, WaifuError
 from waifu_llm.generation import Final
 from waifu_llm.guest import Guest
 from waifu_llm.holdings import Asked
 from waifu_llm.protocol import Embed, Generate
+from waifu_llm.whole import Whole
 
 
 @asynccontextmanager

@@ -153,22 +153,3 @@ class Stream:
             self._write(self._words.sign_of_life)
         self._was_quiet = True
         self._watch_quiet()
-
-
-class Whole:
-    """The Listener of a generation that is answered in one piece."""
-
-    def __init__(self) -> None:
-        self.over: asyncio.Future[Final] = asyncio.get_running_loop().create_future()
-
-    def chunk(self, text: str) -> None:
-        """Gathered by the generation itself."""
-
-    def reasoning(self, text: str) -> None:
-        """Likewise, where it was asked for."""
-
-    def final(self, final: Final) -> None:
-        if not self.over.done():
-            self.over.set_result(final)
-
-    def flush(self) -> None: ...
