@@ -1,9 +1,8 @@
-"""A server made with MCP's own package, where that is installed: the group `mcp` has it."""
+"""A server made with MCP's own package."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import socket
 import sys
 from pathlib import Path
@@ -13,9 +12,6 @@ from support import LIMIT
 from test_mcp import ask, staged
 
 SERVER = Path(__file__).parent / "mcp_official.py"
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("mcp") is None, reason="the group `mcp` is not installed"
-)
 
 
 async def test_it_is_a_helper_over_its_pipes(tmp_path: Path) -> None:
