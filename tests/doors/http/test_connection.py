@@ -7,7 +7,7 @@ import pytest
 from plain_http import Line
 from support import LIMIT
 
-from waifu_llm.doors.http import connection
+from waifu_llm.doors.http import connection, reading
 from waifu_llm.doors.http.connection import Connection
 from waifu_llm.doors.http.messages import Answer, Clock
 from waifu_llm.doors.http.plan import Plan
@@ -136,19 +136,19 @@ async def test_a_refusal_does_not_wait_for_the_body(owner, line):
 
 
 async def test_a_request_that_does_not_end_is_given_up(line, monkeypatch):
-    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(reading, "HEAD_SECONDS", 0.05)
     line.send(GET[:-2])
     assert (await line.answer()).status == 408
 
 
 async def test_a_body_that_does_not_end_is_given_up(line, monkeypatch):
-    monkeypatch.setattr(connection, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(reading, "BODY_SECONDS", 0.05)
     line.send(post(b"hello")[:-1])
     assert (await line.answer()).status == 408
 
 
 async def test_who_says_nothing_is_not_kept(line, monkeypatch):
-    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(reading, "IDLE_SECONDS", 0.05)
     line.send(GET)
     await line.answer()
     assert await line.is_closed()
@@ -215,7 +215,7 @@ async def test_a_trailer_is_no_header(owner, line):
 
 
 async def test_a_body_that_drips_is_given_up(line, monkeypatch):
-    monkeypatch.setattr(connection, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(reading, "BODY_SECONDS", 0.1)
     line.send(post(b"x" * 900)[:-900])
     answer = asyncio.create_task(line.answer())
     while not answer.done():

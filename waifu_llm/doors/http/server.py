@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from waifu_llm.config import Config
 from waifu_llm.doors.http import bodies
-from waifu_llm.doors.http.connection import HEAD_SECONDS, Connection
+from waifu_llm.doors.http.connection import Connection
 from waifu_llm.doors.http.failures import (
     OLLAMA,
     OPENAI,
@@ -22,6 +22,7 @@ from waifu_llm.doors.http.failures import (
 )
 from waifu_llm.doors.http.messages import Answer, Clock, Head
 from waifu_llm.doors.http.plan import Plan
+from waifu_llm.doors.http.reading import HEAD_SECONDS
 from waifu_llm.doors.http.reply import Reply
 from waifu_llm.doors.http.routes import Exchange, Match, Route, Table
 from waifu_llm.doors.http.traffic import Traffic
