@@ -549,15 +549,33 @@ async def test_status_tells_what_an_operator_wants_to_see(loads):
     loaded = loads.obtain(spec(concurrency=4), {"api_key": "secret"})
     loaded.hold("one")
     assert loads.status()[0]["state"] == "new"
-    await loaded.ready()
+    await loaded.ready("m")
     (status,) = loads.status()
     assert status == {
         "provider": "fake",
         "kind": "cloud",
         "state": "ready",
         "models": 1,
+        "models_asked": ["m"],
         "holders": 1,
         "waiting": 0,
         "concurrency": 4,
         "pid": 7,
     }
+
+
+async def test_of_the_models_that_were_asked_for_the_last_ones_are_remembered(loads):
+    loaded = loads.obtain(spec(), {})
+    for number in range(20):
+        loaded.note_model(f"m{number}")
+    loaded.note_model("m10")
+    asked = loads.status()[0]["models_asked"]
+    assert len(asked) == 16
+    assert (asked[0], asked[-1], loaded.last_model) == ("m4", "m10", "m10")
+
+
+async def test_a_process_that_is_new_was_asked_for_no_model(loads, shop):
+    loaded = loads.obtain(spec(), {})
+    (await loaded.ready("m")).alive = False
+    await loaded.ready()
+    assert loads.status()[0]["models_asked"] == []

@@ -27,6 +27,7 @@ OpenBackend = Callable[[ProviderSpec, Mapping[str, Any], Progress], Awaitable[Ba
 """Makes a Backend that is not loaded yet: `app.py` says how."""
 
 _RETRY_AFTER_MS = 1_000
+_MODELS_REMEMBERED = 16
 
 
 class Place(Struct, frozen=True):
@@ -80,6 +81,8 @@ class Loaded:
         self.spec = spec
         self.settings = settings
         self.known_models: list[str] = []
+        self._models_asked: dict[str, None] = {}
+        """Of the process that runs now, the last one last."""
         self._open_backend = open_backend
         self._limits = limits
         self._all_waiting = waiting
@@ -154,7 +157,21 @@ class Loaded:
         if model_id and model_id != self._wanted_model:
             await backend.preload(model_id)
             self._wanted_model = model_id
+        if model_id:
+            self.note_model(model_id)
         return backend
+
+    def note_model(self, model_id: str) -> None:
+        """This one was asked for."""
+        asked = self._models_asked
+        asked.pop(model_id, None)
+        asked[model_id] = None
+        if len(asked) > _MODELS_REMEMBERED:
+            del asked[next(iter(asked))]
+
+    @property
+    def last_model(self) -> str | None:
+        return next(reversed(self._models_asked), None)
 
     async def _wait_until_loaded(self, model_id: str | None, progress: Progress | None) -> Backend:
         """Several who wait share one loading."""
@@ -196,6 +213,7 @@ class Loaded:
     async def _open(self) -> Backend:
         backend = await self._open_backend(self.spec, self.settings, self._tell)
         self._backends.append(backend)
+        self._models_asked.clear()
         self._tell("load", 0.0, f"Loading {self.spec.title}.")
         try:
             async with asyncio.timeout(self._limits.load_seconds):
@@ -269,6 +287,7 @@ class Loaded:
             "kind": self.spec.kind,
             "state": self.state,
             "models": len(self.known_models),
+            "models_asked": list(self._models_asked),
             "holders": len(self._holders),
             "waiting": self._waiting,
             "concurrency": self.concurrency,
@@ -334,6 +353,13 @@ class Loads:
                 f"{len(self._things)} things are loaded already. Unload one, or raise `max_loaded`."
             )
         self._free(idle)
+
+    def free(self, provider: str, model_id: str | None) -> None:
+        """Not after the idle time, but now, what nobody holds and was last asked for this model."""
+        for each in list(self._things.values()):
+            is_meant = each.spec.name == provider and each.last_model == model_id
+            if is_meant and not each.is_held:
+                self._free(each)
 
     def _free(self, loaded: Loaded) -> None:
         self._things = {key: each for key, each in self._things.items() if each is not loaded}

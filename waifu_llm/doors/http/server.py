@@ -7,7 +7,8 @@ import logging
 from collections.abc import Iterable
 
 from waifu_llm.config import Config
-from waifu_llm.doors.http import bodies
+from waifu_llm.doors.http import bodies, not_here
+from waifu_llm.doors.http.browsers import for_browsers, is_preflight, preflight
 from waifu_llm.doors.http.connection import Connection
 from waifu_llm.doors.http.failures import (
     OLLAMA,
@@ -34,7 +35,6 @@ FINISH_SECONDS = 2.0
 _OF_THE_REFUSED = 64 * 1024
 """So much of their bodies is read past, that the answer is heard."""
 _REFUSALS = {401: NoToken, 403: Forbidden, 421: Misdirected}
-_BROWSERS_KEEP = "7200"
 
 log = logging.getLogger("waifu_llm.http")
 
@@ -165,12 +165,12 @@ class HttpDoor:
         except Refused as refused:
             head.keeps_alive = False
             if refused.status == 401:  # the Origin was looked at before the token
-                plan.headers = _for_browsers(head)
+                plan.headers = for_browsers(head)
             raise _REFUSALS[refused.status](refused.message) from None
         plan.has_token = verdict is Verdict.HAS_TOKEN
-        plan.headers = _for_browsers(head)
-        if _is_preflight(head):
-            plan.refusal = _preflight(head)
+        plan.headers = for_browsers(head)
+        if is_preflight(head):
+            plan.refusal = preflight(head)
             return
         if not plan.has_token and _needs_token(plan.match):
             head.keeps_alive = False
@@ -228,43 +228,16 @@ def _needs_token(match: Match | None) -> bool:
 def _nothing(head: Head, methods: list[str]) -> WaifuError:
     if methods:
         return NotAllowed(f"{head.path} takes {', '.join(methods)}, and not {head.method}.")
-    return NotFound(f"There is nothing at {head.path[:200]}. See /docs for what there is.")
+    known = not_here.find(head.path)
+    instead = known.instead if known else "See /docs for what there is."
+    return NotFound(f"There is nothing at {head.path[:200]}. {instead}")
 
 
 def _shape(match: Match | None, head: Head) -> Shape:
     """Who asks for what is not there still expects an answer in the words of that API."""
     if match:
         return match.route.shape
+    if known := not_here.find(head.path):
+        return known.shape
     families = {"/v1/": OPENAI, "/api/": OLLAMA}
     return next((families[each] for each in families if head.path.startswith(each)), OURS)
-
-
-# Browsers. An Origin that may not come in was turned away by the gate.
-
-
-def _for_browsers(head: Head) -> dict[str, str]:
-    origin = head.header("origin")
-    if origin is None:
-        return {}
-    return {
-        "access-control-allow-origin": origin,
-        "access-control-expose-headers": "retry-after, retry-after-ms",
-        "vary": "origin",
-    }
-
-
-def _is_preflight(head: Head) -> bool:
-    asks = head.header("access-control-request-method")
-    return head.method == "OPTIONS" and head.header("origin") is not None and asks is not None
-
-
-def _preflight(head: Head) -> Answer:
-    """A page of an origin that is ours may ask with the token: it has to know that, first."""
-    headers = {
-        "access-control-allow-methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
-        "access-control-allow-headers": head.header("access-control-request-headers") or "*",
-        "access-control-max-age": _BROWSERS_KEEP,
-    }
-    if head.header("access-control-request-private-network"):
-        headers["access-control-allow-private-network"] = "true"
-    return Answer(204, headers=headers, media_type="")
