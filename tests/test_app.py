@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from support import LIMIT, Module, Wire, counting, generate
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from waifu_llm import client
+from waifu_llm import app, client
 from waifu_llm.errors import Authorization, NotInstalled, Unavailable
 
 StartModule = Callable[..., Module]
@@ -625,3 +626,18 @@ async def test_it_outlives_other_processes_than_its_parent(start_module: StartMo
     async with connect(module.url) as websocket:
         answer = await Wire(websocket).ask({"type": "status"})
     assert answer["pid"] == module.process.pid
+
+
+async def test_who_asks_whether_it_is_ready_is_told_no_before_anything_is_closed() -> None:
+    class Closing(Exception):
+        pass
+
+    def close() -> None:
+        raise Closing
+
+    module = app.Module.__new__(app.Module)
+    module._http = http = SimpleNamespace(is_leaving=False)
+    module._jobs = SimpleNamespace(close=close)
+    with pytest.raises(Closing):
+        await module._close()
+    assert http.is_leaving

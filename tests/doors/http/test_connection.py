@@ -22,22 +22,24 @@ class Owner:
         self.clock = Clock()
         self.stalled_seconds = 0.2
         self.heads = []
-        self.has_room = True
+        self.why_not = None
         self.refusal = None
+        self.has_token = False
+        self.may_answer = asyncio.Event()
         self.gone = asyncio.Event()
         self.answered = []
         self.connections = []
 
     def arrive(self, connection):
         self.connections.append(connection)
-        return self.has_room
+        return self.why_not
 
     def leave(self, connection):
         self.gone.set()
 
     def plan(self, head):
         self.heads.append(head)
-        return Plan(head, 1000, self.refusal)
+        return Plan(head, 1000, self.refusal, has_token=self.has_token)
 
     def too_large(self, plan):
         return Answer(413, b"too large")
@@ -45,6 +47,8 @@ class Owner:
     async def answer(self, plan, body, reply):
         self.answered.append(plan)
         reply.headers = plan.headers
+        if plan.head.path == "/held":
+            await self.may_answer.wait()
         if plan.refusal:
             reply.give(plan.refusal)
         elif plan.head.path == "/large":
@@ -162,11 +166,12 @@ async def test_who_is_refused_is_not_kept(line, monkeypatch):
 
 
 async def test_there_is_no_room(owner, monkeypatch):
-    owner.has_room = False
+    owner.why_not = "No room."
     loop = asyncio.get_running_loop()
     server = await loop.create_server(partial(Connection, owner), "127.0.0.1", 0)
     line = Line(*await asyncio.open_connection(*server.sockets[0].getsockname()))
-    assert (await line.answer()).status == 503
+    got = await line.answer()
+    assert (got.status, got.body) == (503, b"No room.\n")
     await line.close()
     server.close()
 
@@ -281,3 +286,101 @@ async def test_a_stranger_that_is_refused_sends_no_body(owner, line, monkeypatch
     line.send(post(b"x" * 500)[:-500])
     assert (await line.answer()).status == 401
     assert await line.is_closed()
+
+
+HELD = b"GET /held HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+async def until(holds):
+    async with asyncio.timeout(LIMIT):
+        while not holds():
+            await asyncio.sleep(0)
+
+
+async def test_what_comes_before_its_turn_waits_outside(owner, line):
+    """Who asks on and on while we answer is not read without end, and loses nothing by that."""
+    line.send(HELD)
+    await until(lambda: owner.heads)
+    connection = owner.connections[0]
+    for _ in range(400):
+        line.send(post(b"x" * 1000))
+    await until(lambda: not connection.transport.is_reading())
+    assert len(connection._ahead) < 400_000
+    owner.may_answer.set()
+    for _ in range(401):
+        assert (await line.answer()).status == 200
+
+
+async def test_who_is_known_or_is_being_answered_is_no_stranger(owner, line):
+    line.send(HELD)
+    await until(lambda: owner.heads)
+    connection = owner.connections[0]
+    assert not connection.is_stranger
+    owner.may_answer.set()
+    await line.answer()
+    assert connection.is_stranger
+    owner.has_token = True
+    line.send(GET)
+    await line.answer()
+    owner.has_token = False
+    line.send(GET + GET[:-2])
+    await line.answer()
+    assert not connection.is_stranger
+
+
+async def test_a_refusal_of_one_who_is_known_does_not_end_the_connection(owner, line):
+    owner.has_token, owner.refusal = True, Answer(404, b"no")
+    for _ in range(2):
+        line.send(post(b"hello"))
+        got = await line.answer()
+        assert (got.status, got.headers.get("connection")) == (404, None)
+
+
+async def test_nobody_is_asked_for_a_body_in_the_place_of_an_answer(line):
+    line.send(GET + post(b"hello", expect="100-continue"))
+    assert [(await line.answer()).status for _ in range(2)] == [200, 200]
+
+
+class Transport:
+    """One whose client takes nothing any more."""
+
+    aborted = False
+
+    def __init__(self):
+        self.unsent = 10
+
+    def get_extra_info(self, name):
+        return ("127.0.0.1", 1) if name == "peername" else self
+
+    def is_closing(self):
+        return True
+
+    def get_write_buffer_size(self):
+        return self.unsent
+
+    def abort(self):
+        self.aborted = True
+
+    def close(self): ...
+    def setsockopt(self, *arguments): ...
+    def set_write_buffer_limits(self, **limits): ...
+
+
+async def test_a_few_last_bytes_are_watched_to_the_end_too(owner):
+    owner.stalled_seconds = 0.01
+    connection, transport = Connection(owner), Transport()
+    connection.connection_made(transport)
+    connection.pause_writing()
+    connection.finish()
+    connection.resume_writing()
+    await until(lambda: transport.aborted)
+
+
+async def test_who_caught_up_is_watched_no_more(owner):
+    connection, transport = Connection(owner), Transport()
+    transport.is_closing = lambda: False
+    connection.connection_made(transport)
+    connection.pause_writing()
+    connection.resume_writing()
+    assert connection._watch.cancelled()
+    connection.connection_lost(None)

@@ -27,8 +27,8 @@ class Owner(Protocol):
     clock: Clock
     stalled_seconds: float
 
-    def arrive(self, connection: Connection) -> bool:
-        """Whether there is room."""
+    def arrive(self, connection: Connection) -> str | None:
+        """Why it cannot stay, should it be so."""
 
     def leave(self, connection: Connection) -> None: ...
     def plan(self, head: Head) -> Plan: ...
@@ -63,11 +63,10 @@ class Connection(Paced):
         super().connection_made(transport)
         address = transport.get_extra_info("peername")
         self.peer = address[0] if address else ""
-        if self._owner.arrive(self):
-            self.wait(HEAD_SECONDS)
+        if why_not := self._owner.arrive(self):
+            self._reader.refuse(503, why_not)
         else:
-            why = "Too many connections. Close one, or raise `max_connections`."
-            self._reader.refuse(503, why)
+            self.wait(HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -90,7 +89,6 @@ class Connection(Paced):
     def finish(self) -> None:
         """What is being answered is the last."""
         self._reader.is_over = True
-        self._read.clear()
         if self._answered:
             self._answered.head.keeps_alive = False
         else:
@@ -186,7 +184,6 @@ class Connection(Paced):
         if self._has_read_all:
             return
         if self.is_behind:
-            self.transport.pause_reading()
             self.on_writable = self._go_on
             return
         self.on_writable = None

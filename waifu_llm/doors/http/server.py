@@ -114,18 +114,20 @@ class HttpDoor:
 
     # Connections
 
-    def arrive(self, connection: Connection) -> bool:
+    def arrive(self, connection: Connection) -> str | None:
         """Of too many, one that asks for nothing gives way, else the oldest stranger."""
+        if self._closing:
+            return "The module is shutting down."
         if len(self._connections) >= self._config.max_connections:
             others = self._connections
             idle = next((each for each in others if each.is_idle), None)
             leaving = idle or next((each for each in others if each.is_stranger), None)
             if leaving is None:
-                return False
+                return "Too many connections. Close one, or raise `max_connections`."
             self.leave(leaving)
             leaving.abort()
         self._connections[connection] = None
-        return not self._closing
+        return None
 
     def leave(self, connection: Connection) -> None:
         self._connections.pop(connection, None)
