@@ -232,11 +232,13 @@ async def test_a_body_that_drips_is_given_up(line, monkeypatch):
 async def test_who_asks_on_and_reads_nothing_waits(owner, line):
     owner.stalled_seconds = 60
     line.reader._transport.pause_reading()
-    for _ in range(20):
+    for _ in range(10):
         line.send(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
     async with asyncio.timeout(LIMIT):
         while not owner.answered:
             await asyncio.sleep(0)
+    for _ in range(10):
+        line.send(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
     for _ in range(200):
         await asyncio.sleep(0)
     assert len(owner.answered) == 1
@@ -344,41 +346,64 @@ async def test_nobody_is_asked_for_a_body_in_the_place_of_an_answer(line):
 class Transport:
     """One whose client takes nothing any more."""
 
-    aborted = False
-
-    def __init__(self):
-        self.unsent = 10
+    aborted = is_closed = False
 
     def get_extra_info(self, name):
         return ("127.0.0.1", 1) if name == "peername" else self
 
     def is_closing(self):
-        return True
+        return self.is_closed
 
     def get_write_buffer_size(self):
-        return self.unsent
+        return 10
 
     def abort(self):
         self.aborted = True
 
-    def close(self): ...
+    def close(self):
+        assert not self.is_closed
+        self.is_closed = True
+
     def setsockopt(self, *arguments): ...
     def set_write_buffer_limits(self, **limits): ...
 
 
-async def test_a_few_last_bytes_are_watched_to_the_end_too(owner):
+@pytest.mark.parametrize("were_many", [True, False])
+@pytest.mark.parametrize("goes", [Connection.finish, Connection.eof_received])
+async def test_a_few_last_bytes_are_watched_to_the_end_too(owner, were_many, goes):
     owner.stalled_seconds = 0.01
     connection, transport = Connection(owner), Transport()
     connection.connection_made(transport)
-    connection.pause_writing()
-    connection.finish()
-    connection.resume_writing()
+    if were_many:
+        connection.pause_writing()
+    goes(connection)
+    if were_many:
+        connection.resume_writing()
     await until(lambda: transport.aborted)
+
+
+async def test_who_goes_may_be_told_to_go(owner):
+    connection, transport = Connection(owner), Transport()
+    connection.connection_made(transport)
+    connection.finish()
+    connection.finish()
+    connection.eof_received()
+    connection.connection_lost(None)
+
+
+async def test_who_closes_its_half_is_answered_no_more(owner, line):
+    """Even where it takes nothing of what it was answered before."""
+    owner.stalled_seconds = 60
+    line.reader._transport.pause_reading()
+    line.send(GET.replace(b"/ ", b"/large ") + HELD)
+    await until(lambda: owner.heads)
+    line.writer.write_eof()
+    async with asyncio.timeout(LIMIT):
+        await owner.gone.wait()
 
 
 async def test_who_caught_up_is_watched_no_more(owner):
     connection, transport = Connection(owner), Transport()
-    transport.is_closing = lambda: False
     connection.connection_made(transport)
     connection.pause_writing()
     connection.resume_writing()

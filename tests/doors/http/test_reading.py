@@ -30,6 +30,7 @@ class Taker:
         self.limit = 10**6
 
     def plan(self, head):
+        assert head.path
         return Plan(head, self.limit)
 
     def too_large(self, plan):
@@ -105,3 +106,60 @@ def test_after_what_is_no_http_nothing_is_read(reader, taker):
     assert reader.is_over
     assert len(taker.taken) == 1
     assert taker.refused == []
+
+
+POST = b"POST / HTTP/1.1\r\nhost: x\r\n"
+BODY = b"5\r\nhello\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        POST + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n" + BODY,
+        POST + b"transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n" + BODY,
+        POST + b"transfer-encoding: chunked, chunked\r\n\r\n" + BODY,
+        POST + b"transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n" + BODY,
+        POST + b"transfer-encoding: chunked, identity\r\n\r\n" + BODY,
+        POST + b"transfer-encoding: xchunked\r\n\r\n" + BODY,
+        POST + b"transfer-encoding: \x0bchunked\r\n\r\n" + BODY,
+        POST + b"transfer-encoding:\r\n chunked\r\n\r\n" + BODY,
+        POST + b"transfer-encoding:\r\ncontent-length: 5\r\n\r\nhello",
+        POST + b"transfer-encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n",
+        POST + b"transfer-encoding: chunked\r\n\r\n5;a=\nhello\r\n0\r\n\r\n",
+        POST + b"transfer-encoding: chunked\r\n\r\n5\r\nhelloxx0\r\n\r\n",
+        POST + b"transfer-encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n",
+        POST + b"transfer-encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
+        POST + b"transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\nhello",
+        POST + b"content-length: 5\r\ncontent-length: 5\r\n\r\nhello",
+        POST + b"content-length: 5\r\ncontent-length: 6\r\n\r\nhello!",
+        POST + b"content-length: 5, 5\r\n\r\nhello",
+        POST + b"content-length: +5\r\n\r\nhello",
+        POST + b"content-length: -1\r\n\r\nhello",
+        POST + b"content-length:\r\n\r\nhello",
+        POST + b"content-length : 5\r\n\r\nhello",
+        POST + b"content-length: 99999999999999999999\r\n\r\nhello",
+        POST + b"x: a\r\n b\r\n\r\n",
+        POST + b"x: a\nb: c\r\n\r\n",
+        POST + b"x: a\rb: c\r\n\r\n",
+        POST + b"x: a\0b\r\n\r\n",
+        POST[:17] + b" host: x\r\n\r\n",
+        POST.replace(b"\r\n", b"\n") + b"\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET \x00 HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET http://[::1 HTTP/1.1\r\nhost: x\r\n\r\n",
+    ],
+)
+def test_what_two_readers_could_take_for_two_things_is_refused(reader, taker, sent):
+    """Else one who stands before us could be made to let a request in that it did not see."""
+    reader.feed(sent)
+    reader.feed(GET)
+    assert taker.refused == [400]
+    assert all(head.path == "/" for head, _ in taker.taken)
+    assert reader.is_over
+
+
+def test_a_body_that_says_it_is_too_large_is_not_waited_for(reader, taker):
+    taker.limit = 10
+    reader.feed(post(11))
+    assert taker.refused == [413]

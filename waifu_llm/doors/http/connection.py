@@ -76,6 +76,12 @@ class Connection(Paced):
         if self._answering:
             self._answering.cancel()
 
+    def eof_received(self) -> None:
+        """Who closes only its half goes too: of one who closes both nothing else is heard."""
+        if self._answering:
+            self._answering.cancel()
+        self._leave()
+
     @property
     def is_idle(self) -> bool:
         unsent = self.transport.get_write_buffer_size()
@@ -187,8 +193,6 @@ class Connection(Paced):
             self.on_writable = self._go_on
             return
         self.on_writable = None
-        if len(self._ahead) <= MOST_AHEAD:
-            self.transport.resume_reading()
         self._next()
         if not self._answering:
             self._read_on()
@@ -209,7 +213,8 @@ class Connection(Paced):
             self._leave()
 
     def _leave(self) -> None:
-        """Once all is sent, or will never be."""
+        """Once all is sent, or will never be. A transport with TLS is not to be closed twice."""
         self._stop_waiting()
-        self.transport.close()
-        self.watch()
+        if not self.transport.is_closing():
+            self.transport.close()
+            self.watch()

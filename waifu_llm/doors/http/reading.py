@@ -123,6 +123,8 @@ class Reader:
         self._body = bytearray()
         if plan.refusal and plan.head.has_body and not plan.has_token:
             self._give_up(plan, plan.refusal)
+        elif plan.head.length > plan.limit:
+            self._give_up(plan, plan.refusal or self._taker.too_large(plan))
         elif (plan.head.header("expect") or "").lower() == "100-continue":
             self._say_whether_to_go_on(plan)
 

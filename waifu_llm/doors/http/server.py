@@ -19,6 +19,7 @@ from waifu_llm.doors.http.failures import (
     NoToken,
     Shape,
     TooLarge,
+    Uncoded,
     failure,
 )
 from waifu_llm.doors.http.messages import Answer, Clock, Head
@@ -157,6 +158,8 @@ class HttpDoor:
         Raises:
             WaifuError: With why it is not.
         """
+        if named := head.named_host:
+            head.headers["host"] = [named]
         visitor = Visitor(head.peer, head.headers, websocket=False)
         if visitor.header("authorization"):
             plan.delay = self._gate.penalty(visitor.peer)
@@ -180,6 +183,7 @@ class HttpDoor:
                 "This needs the module's token: send the header `Authorization: Bearer TOKEN`. "
                 "It stands in the file `token` of the module's home."
             )
+        _see_that_it_can_be_read(head)
         if plan.match is None:
             raise _nothing(head, list(found))
         plan.limit = plan.match.route.limit or plan.limit
@@ -220,6 +224,19 @@ class HttpDoor:
             answer = failure(fault, route.shape)
         if not reply.has_begun:
             reply.give(answer)
+
+
+def _see_that_it_can_be_read(head: Head) -> None:
+    """
+    Raises:
+        WaifuError: When it is meant for another door, or its body was made smaller.
+    """
+    if (head.header("upgrade") or "").lower() == "websocket":
+        raise NotFound(
+            "This is the HTTP port. The WebSocket is at another one: 7562, or what `port` says."
+        )
+    if head.is_coded:
+        raise Uncoded("Of transfer codings only `chunked` is taken: send the body as it is.")
 
 
 def _needs_token(match: Match | None) -> bool:
