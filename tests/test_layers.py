@@ -34,7 +34,8 @@ LAYERS = [
     ],
     ["conversation", "tasks"],
     ["protocol", "config", "backend", "names"],
-    ["specs", "channel_specs", "keys", "signatures", "extras", "rabbitmq"],
+    ["extras"],
+    ["specs", "channel_specs", "keys", "signatures", "rabbitmq"],
     ["hookspecs", "credentials", "profiles"],
     [
         "plugins",
