@@ -17,6 +17,7 @@ scripts/soak --generations 1000 --redis-restarts 5 --redis-empties 5   or lose R
 scripts/soak --generations 1000 --worker-kills 5 --slow 0.05   with so many seconds to Redis
 scripts/soak --generations 100000 --plain             and see that Redis holds what it held before
 scripts/soak --http 1200          ask over HTTP for so many seconds, and break off, instead
+scripts/soak --schemas 50         ask each route what its description allows, and see, instead
 scripts/soak --broker-restarts 5   restart RabbitMQ, PostgreSQL and the core so often instead
 """
 
@@ -57,6 +58,7 @@ from soak.meter import Meter
 from soak.nemesis import Nemesis
 from soak.proxy import Proxy
 from soak.queued import take_what_waits
+from soak.schemas import walk_the_description
 from soak.workers import Plan, spread_and_kill
 from waifu_llm.client import connect
 
@@ -99,6 +101,8 @@ async def _run(home: Path, chosen: argparse.Namespace) -> None:
         print(f"seed {chosen.seed}, {chosen.http:.0f} s over HTTP", flush=True)
         with running_upstream() as upstream:
             await live_over_http(home, upstream.base_url, chosen.http, chosen.seed)
+    elif chosen.schemas:
+        await walk_the_description(home, chosen.schemas, chosen.seed)
     elif chosen.queued:
         await take_what_waits(home, chosen.queued)
     else:
@@ -121,6 +125,7 @@ def _chosen() -> argparse.Namespace:
     parser.add_argument("--chats", type=int, default=0)
     parser.add_argument("--chat-kills", type=int, default=0)
     parser.add_argument("--store", default="")
+    parser.add_argument("--schemas", type=int, default=0)
     parser.add_argument("--http", type=float, default=0)
     parser.add_argument("--broker-restarts", type=int, default=0)
     parser.add_argument("--queued", type=int, default=0)

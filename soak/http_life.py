@@ -97,7 +97,7 @@ async def _start_module(home: Path, address: str, *, is_shared: bool) -> tuple[C
     os.environ[FILE] = str(home / "tasks")
     port = str(free_port())
     ports = ["--http-port", port, *(["--port", port] if is_shared else [])]
-    brief = ["--interrupt-grace-seconds", "1", "--idle-seconds", "5", "--log-level", "warning"]
+    brief = ["--interrupt-grace-seconds", "1", "--idle-seconds", "2", "--log-level", "warning"]
     module, url = await start_core(home, *ports, *brief, program="soak.watched")
     if not url or not module.stdout:
         raise Violation(f"the module does not start: {_log(home)[-2000:]}")
