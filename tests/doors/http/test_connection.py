@@ -26,6 +26,7 @@ class Owner:
         self.refusal = None
         self.has_token = False
         self.may_answer = asyncio.Event()
+        self.ended = asyncio.Event()
         self.gone = asyncio.Event()
         self.answered = []
         self.connections = []
@@ -49,6 +50,8 @@ class Owner:
         reply.headers = plan.headers
         if plan.head.path == "/held":
             await self.may_answer.wait()
+        if plan.head.path == "/endless":
+            await self.go_on_and_on(reply)
         if plan.refusal:
             reply.give(plan.refusal)
         elif plan.head.path == "/large":
@@ -58,10 +61,24 @@ class Owner:
         else:
             reply.give(Answer(body=body, headers={"x": "a\r\nset-cookie: b"}))
 
+    async def go_on_and_on(self, reply):
+        reply.begin("text/plain")
+        reply.write(b"x" * 5_000_000)
+        try:
+            await self.may_answer.wait()
+        finally:
+            self.ended.set()
+
 
 @pytest.fixture
 async def owner():
     return Owner()
+
+
+@pytest.fixture
+async def patient(owner):
+    """Cuts off nobody within a test."""
+    owner.stalled_seconds = 60
 
 
 @pytest.fixture
@@ -229,8 +246,7 @@ async def test_a_body_that_drips_is_given_up(line, monkeypatch):
     assert answer.result().status == 408
 
 
-async def test_who_asks_on_and_reads_nothing_waits(owner, line):
-    owner.stalled_seconds = 60
+async def test_who_asks_on_and_reads_nothing_waits(owner, patient, line):
     line.reader._transport.pause_reading()
     for _ in range(10):
         line.send(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -370,15 +386,16 @@ class Transport:
 
 @pytest.mark.parametrize("were_many", [True, False])
 @pytest.mark.parametrize("goes", [Connection.finish, Connection.eof_received])
-async def test_a_few_last_bytes_are_watched_to_the_end_too(owner, were_many, goes):
+async def test_a_few_last_bytes_are_watched_to_the_end_too(owner, were_many, goes, monkeypatch):
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 60)
     owner.stalled_seconds = 0.01
-    connection, transport = Connection(owner), Transport()
-    connection.connection_made(transport)
+    leaving, transport = Connection(owner), Transport()
+    leaving.connection_made(transport)
     if were_many:
-        connection.pause_writing()
-    goes(connection)
+        leaving.pause_writing()
+    goes(leaving)
     if were_many:
-        connection.resume_writing()
+        leaving.resume_writing()
     await until(lambda: transport.aborted)
 
 
@@ -391,15 +408,14 @@ async def test_who_goes_may_be_told_to_go(owner):
     connection.connection_lost(None)
 
 
-async def test_who_closes_its_half_is_answered_no_more(owner, line):
-    """Even where it takes nothing of what it was answered before."""
-    owner.stalled_seconds = 60
+async def test_who_closes_its_half_is_answered_no_more(owner, patient, line):
+    """At once, even where it takes nothing of what was said before."""
     line.reader._transport.pause_reading()
-    line.send(GET.replace(b"/ ", b"/large ") + HELD)
-    await until(lambda: owner.heads)
+    line.send(GET.replace(b"/ ", b"/endless "))
+    await until(lambda: owner.connections and owner.connections[0].is_behind)
     line.writer.write_eof()
     async with asyncio.timeout(LIMIT):
-        await owner.gone.wait()
+        await owner.ended.wait()
 
 
 async def test_who_caught_up_is_watched_no_more(owner):

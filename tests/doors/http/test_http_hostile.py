@@ -10,6 +10,7 @@ from test_http_outside import certificate  # noqa: F401  # a fixture
 
 from waifu_llm.config import Config
 from waifu_llm.doors.http import server
+from waifu_llm.doors.tls import tls_context
 
 GET = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1:%d\r\n\r\n"
 UNCODED = "Of transfer codings only `chunked` is taken: send the body as it is."
@@ -110,6 +111,11 @@ async def test_who_begins_a_handshake_and_never_ends_it_is_not_kept(outside, cap
     for _, each in silent:
         each.close()
     assert not caplog.records
+
+
+async def test_no_handshake_is_begun_again_within_a_connection(certificate):  # noqa: F811
+    cert, key = certificate
+    assert tls_context(Config(tls_cert=cert, tls_key=key)).options & ssl.OP_NO_RENEGOTIATION
 
 
 async def test_who_speaks_no_tls_there_is_hung_up_on(outside, caplog):

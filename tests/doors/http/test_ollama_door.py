@@ -126,9 +126,12 @@ async def running(client):
 
 
 async def test_what_is_loaded_is_called_as_clients_ask_for_it(ollama_client):
-    await ollama_client.chat("mika", HELLO)
-    await ollama_client.embed("echo/count", "a b")
-    assert {"echo/echo", "echo/count"} <= set(await running(ollama_client))
+    for model in ("echo/echo", "echo/count"):  # whatever was asked before
+        await ollama_client.generate(model, keep_alive=0)
+    await ollama_client.embed("echo/echo", "a b")
+    await ollama_client.chat("echo/count", HELLO)
+    echos = [each for each in await running(ollama_client) if each.startswith("echo/")]
+    assert echos == ["echo/echo", "echo/count"]
 
 
 async def test_a_profile_bears_the_name_that_clients_complete(ollama_client):
