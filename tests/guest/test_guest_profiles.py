@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from test_guest import KEYED, OPEN, OTHER, Shop, ask, asked, holders, load, turns
+from guest_stage import KEYED, OPEN, OTHER, Shop, ask, asked, holders, load, turns
 
 from waifu_llm import config
 from waifu_llm.conversation import Message
