@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from guest_stage import KEYED, OPEN, OTHER, Shop, ask, asked, holders, load, turns
 
-from waifu_llm import config
+from waifu_llm import config_layers
 from waifu_llm.conversation import Message
 from waifu_llm.engine import Engine
 from waifu_llm.errors import Authorization, InvalidProvider
@@ -45,7 +45,7 @@ class Operator:
 
     def engine(self, shop: Shop) -> Engine:
         shop.home = self._file.parent
-        tables = config.read_tables(self._file)
+        tables = config_layers.read_tables(self._file)
         return shop.engine(profiles=tables["profiles"])
 
 

@@ -9,7 +9,8 @@ import pytest
 from loads_stage import Shop
 from support import LIMIT
 
-from waifu_llm.loads import LoadLimits, Loads
+from waifu_llm.loaded import LoadLimits
+from waifu_llm.loads import Loads
 from waifu_llm.redaction import Redactor
 
 

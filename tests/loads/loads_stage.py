@@ -10,7 +10,7 @@ from typing import Any
 from support import LIMIT
 
 from waifu_llm.backend import Progress
-from waifu_llm.loads import Loaded
+from waifu_llm.loaded import Loaded
 from waifu_llm.specs import ProviderSpec
 
 

@@ -9,7 +9,8 @@ from loads_stage import spec, turns
 from support import LIMIT
 
 from waifu_llm.errors import Authorization, Busy, InvalidModel, Timeout, Unavailable
-from waifu_llm.loads import LoadLimits, Loads
+from waifu_llm.loaded import LoadLimits
+from waifu_llm.loads import Loads
 from waifu_llm.redaction import Redactor
 from waifu_llm.specs import Setting
 

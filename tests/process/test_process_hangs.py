@@ -76,7 +76,7 @@ async def test_a_provider_that_has_nothing_to_do_may_be_silent(start, host):
     process.generate(ask(), sink := Sink())
     await sink.end()
     async with asyncio.timeout(LIMIT):
-        await process._watch
+        await process._vitals.watching
     assert process.alive
 
 
