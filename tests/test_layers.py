@@ -34,8 +34,9 @@ LAYERS = [
     ],
     ["conversation", "tasks", "vitals"],
     ["client_json", "config", "backend", "names"],
-    ["protocol", "setting_values", "specs", "channel_specs", "keys", "signatures"],
-    ["config_layers", "extras", "rabbitmq", "hookspecs", "credentials", "profiles"],
+    ["protocol", "setting_values", "extras"],
+    ["specs", "channel_specs", "keys", "signatures", "rabbitmq"],
+    ["config_layers", "hookspecs", "credentials", "profiles"],
     [
         "plugins",
         "stored",

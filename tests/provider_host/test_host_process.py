@@ -77,7 +77,7 @@ def test_a_provider_s_folder_hides_no_library(start, name):
     assert host.ask("ping") == [{"id": 1, "done": {}}]
 
 
-@pytest.mark.parametrize("name", ["requests", "host", "wire", "stdio", "text"])
+@pytest.mark.parametrize("name", ["answer", "host", "wire", "stdio", "text"])
 def test_our_own_modules_hide_no_library(start, name):
     says = f"import {name}\nclass Tried(Provider):\n def models(self): return [{name}.MARK]"
     assert start(says, **{name: "MARK = 'the library'"}).ask("models") == [

@@ -52,7 +52,7 @@ async def test_without_a_store_it_says_what_to_turn_on_and_to_install(
         answer = await wire.ask(instruction("USER_LIST"))
     assert answer["error"] == "UNSUPPORTED"
     assert "--store" in answer["message"]
-    assert "waifu-llm[chats]" in answer["message"]
+    assert "the extra `chats`" in answer["message"]
 
 
 # What is wrong with it
