@@ -40,14 +40,14 @@ def test_without_a_store_none_of_its_libraries_is_read(tmp_path: Path) -> None:
 
 SERVED = """
 import signal, sys
-from waifu_llm import app, config, paths
+from waifu_llm import app, config_layers, paths
 
 def listening(url):
     print(*sys.modules)
     signal.raise_signal(signal.SIGINT)
 
 found = paths.find()
-app.run(config.resolve({"port": 0}, {}, found.config_file), found, listening)
+app.run(config_layers.resolve({"port": 0}, {}, found.config_file), found, listening)
 """
 
 
