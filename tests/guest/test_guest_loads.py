@@ -174,7 +174,7 @@ class TestRefusals:
             ask(guest, OPEN, seed=1, id="seed"),
             ask(guest, OPEN, penalties=Penalties(presence=1), id="presence"),
             ask(guest, OPEN, penalties=Penalties(frequency=1), id="frequency"),
-            ask(guest, OPEN, penalties=Penalties(repetition=1), id="repetition"),
+            ask(guest, OPEN, penalties=Penalties(repetition=2), id="repetition"),
         ):
             assert await refused.answer() == "UNSUPPORTED"
 
