@@ -31,8 +31,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))  # the fake upstreams
-sys.path.append(sys.path[-1] + "/doors")  # the plain clients
-sys.path.append(sys.path[-1] + "/http")
+sys.path.append(sys.path[-1] + "/doors/http")  # the plain client of HTTP
 
 from fake_upstreams.running import running_upstream
 

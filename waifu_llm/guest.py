@@ -17,7 +17,7 @@ from waifu_llm.fitted import fitted
 from waifu_llm.generation import Generation, Listener, silence
 from waifu_llm.holdings import Holding, Holdings
 from waifu_llm.house import House
-from waifu_llm.loads import Loaded
+from waifu_llm.loaded import Loaded
 from waifu_llm.protocol import Generate
 from waifu_llm.tasks import Tasks
 from waifu_llm.works import Work, Works
@@ -108,7 +108,7 @@ class Guest:
             if generation.ended:
                 return
             generation.starts(self._house.waits.limits(loaded.spec, request.params, request.stream))
-            loaded.note_model(str(request.params.model_id))
+            loaded.models_asked.add(str(request.params.model_id))
             running = backend.generate(request, sink)
             generation.runs(running)
             if on_running:

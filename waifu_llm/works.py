@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from waifu_llm.backend import Embedded, Progress
 from waifu_llm.errors import Interrupted, Timeout, Unsupported
-from waifu_llm.loads import Loaded
+from waifu_llm.loaded import Loaded
 from waifu_llm.protocol import Embed, Pull
 from waifu_llm.specs import Capability
 
@@ -76,7 +76,7 @@ class Works:
         async with self._holding(asked.provider_name, "embeddings") as loaded:
             try:
                 async with loaded.place() as backend, asyncio.timeout(self._answer_seconds):
-                    loaded.note_model(asked.model_id)
+                    loaded.models_asked.add(asked.model_id)
                     return await backend.embed(asked.model_id, asked.texts)
             except TimeoutError:
                 raise Timeout(
