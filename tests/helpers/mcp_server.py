@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+SECRET = os.environ.get("SECRET", "none")
 MODE = sys.argv[1] if len(sys.argv) > 1 else "well"
 ADD = {
     "type": "object",
@@ -56,7 +57,7 @@ def called(name: str, arguments: dict) -> dict | None:
     answers = {
         "add": lambda: text(str(arguments["a"] + arguments["b"])),
         "environment": lambda: text(json.dumps(dict(os.environ))),
-        "fail": lambda: text("There is no such file.", isError=True),
+        "fail": lambda: text(f"There is no such file: {SECRET}", isError=True),
         "picture": lambda: {"content": [{"type": "image", "data": "", "mimeType": "image/png"}]},
         "structured": lambda: text("7", structuredContent={"sum": 7}),
     }
@@ -78,6 +79,8 @@ def answer(asked: dict) -> dict | None:
 def main() -> None:
     if MODE == "dead":
         sys.exit("There is no key.")
+    if MODE == "telling":
+        PAGES[None].append(os.environ["SECRET"])
     if MODE == "slow":
         while not Path(os.environ["GO"]).exists():
             time.sleep(0.01)

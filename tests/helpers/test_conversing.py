@@ -122,3 +122,11 @@ async def test_what_is_too_long_is_tried_with_its_later_half(stage: Stage) -> No
         stage.model.turns = [*turns]
         with pytest.raises(ContextTooLong):
             await stage.helpers.speaker.answer(asked)
+
+
+async def test_what_was_begun_to_be_said_is_not_said_anew(stage: Stage) -> None:
+    stage.model.turns = [("Well", ContextTooLong("Too long.")), "Never said."]
+    heard: list[str] = []
+    with pytest.raises(ContextTooLong):
+        await stage.helpers.speaker.answer([*HI, *HI], on_chunk=heard.append)
+    assert "".join(heard) == "Well"

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +22,7 @@ from waifu_llm.helpers.faults import Failed, NotReached, Refused, Slow, UnknownH
 from waifu_llm.helpers.helper import Helper
 from waifu_llm.helpers.mcp.http import _messages_of
 from waifu_llm.helpers.mcp.session import Session
-from waifu_llm.helpers.mcp.stdio import Program
+from waifu_llm.helpers.mcp.stdio import MOST_UNSENT, OverPipes, Program
 from waifu_llm.helpers.mcp.way import McpWay, _capability
 from waifu_llm.helpers.messages import Task
 from waifu_llm.redaction import Redactor
@@ -102,9 +102,23 @@ async def test_it_sees_no_variable_but_those_that_its_table_names(
     async with staged(tmp_path, {"mcp": command(), "env": ["SECRET"]}) as stage:
         await ready(stage)
         seen = json.loads(await ask(stage, "box_environment"))
-        assert stage.redactor.clean("it is hush-hush") == "it is ***"
-    assert seen["SECRET"] == "hush-hush"
+    assert seen["SECRET"] == "***"  # as it is shown
     assert "OTHER_SECRET" not in seen
+
+
+async def test_what_it_was_given_is_not_shown(tmp_path: Path) -> None:
+    """Neither in a name of a tool, nor in a word about it, an answer, or an error."""
+    secret, table = 'hush"hush', {"mcp": command("telling"), "env": ["SECRET"]}
+    async with AsyncExitStack() as stack:
+        stage = Stage(tmp_path, helpers={"box": table}, environ={"SECRET": secret})
+        stack.push_async_callback(stage.close)
+        helper = await ready(stage)
+        seen = await ask(stage, "box_environment")
+        with pytest.raises(Failed, match=r"\*\*\*") as caught:
+            await ask(stage, "box_fail")
+        told = f"{seen} {caught.value.message} {stage.helpers.status()} {helper.capabilities}"
+    assert "hush" not in told
+    assert helper.capabilities["box____"].description == "Does ***."
 
 
 async def test_what_fails_in_a_tool_is_said(tmp_path: Path) -> None:
@@ -160,6 +174,16 @@ async def test_one_that_starts_slowly_is_waited_for(
             await helper.check()
     assert way._opening is begun
     await stage.close()
+
+
+async def test_what_does_not_read_is_not_given_more_and_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with staged(tmp_path, {"mcp": command()}) as stage:
+        await ready(stage)
+        monkeypatch.setattr(OverPipes, "unsent", MOST_UNSENT + 1)
+        with pytest.raises(NotReached, match="yet to read"):
+            await ask(stage, "box_fail")
 
 
 async def test_new_tools_are_noticed(tmp_path: Path) -> None:
@@ -341,6 +365,7 @@ async def test_a_silent_server_is_given_up_in_time(tmp_path: Path) -> None:
             async with asyncio.timeout(LIMIT / 2):
                 with pytest.raises(Slow):
                     await ask(stage, "box_add", a=1, b=2)
+                assert not any(b"cancelled" in each.body for each in listening.heard)
                 while not any(b"cancelled" in each.body for each in listening.heard):
                     await asyncio.sleep(0.01)
 
@@ -367,6 +392,72 @@ async def test_tools_that_were_not_heard_are_asked_for_again() -> None:
     assert session.changed
     assert await session.tools() == [{"name": "add"}]
     assert not session.changed
+
+
+class Hung:
+    """A transport that answers no call, and hears no end of one."""
+
+    def __init__(self, *, alive: bool) -> None:
+        self.alive = alive
+        self.told: list[str] = []
+
+    async def ask(self, asked: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.sleep(LIMIT)
+        return {}
+
+    async def tell(self, said: dict[str, Any]) -> None:
+        self.told.append(said["method"])
+        await asyncio.sleep(LIMIT)
+
+    async def open(self, hear: Any) -> None:
+        """It is open."""
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+async def given_up(session: Session) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await session.call("add", {})
+
+
+async def test_a_call_is_called_off_where_somebody_is_and_not_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("waifu_llm.helpers.mcp.session._CALL_OFF_SECONDS", 0.01)
+    for alive, told in ((True, ["notifications/cancelled"]), (False, [])):
+        transport = Hung(alive=alive)
+        session = Session(cast(Any, transport))
+        await given_up(session)
+        async with asyncio.timeout(LIMIT / 2):
+            await session._aside.over()
+        assert transport.told == told
+
+
+async def test_an_introduction_is_never_called_off() -> None:
+    transport = Hung(alive=True)
+    session = Session(cast(Any, transport))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await session.open()
+    await session._aside.over()
+    assert transport.told == []
+
+
+async def test_a_session_that_is_closed_waits_for_nobody_to_hear_of_it() -> None:
+    session = Session(cast(Any, Hung(alive=True)))
+    await given_up(session)
+    async with asyncio.timeout(0.5):  # less than it would have
+        await session.close()
+
+
+async def test_what_it_says_while_it_is_looked_at_is_cleaned(tmp_path: Path) -> None:
+    refusal = {"jsonrpc": "2.0", "id": 1, "error": {"code": -1, "message": "Not hush-hush!"}}
+    async with serving(answer(refusal, content_type="application/json")) as listening:
+        table = {"mcp": listening.url, "token_env": "SECRET"}
+        async with staged(tmp_path, table) as stage:
+            assert "Not ***!" in ((await ready(stage)).trouble or "")
 
 
 async def test_events_without_data_and_long_ones_are_read() -> None:
@@ -410,6 +501,67 @@ async def test_a_close_during_an_opening_waits_for_what_was_begun() -> None:
         await way.close()
     assert closed.is_set()
     await asyncio.gather(looking, return_exceptions=True)
+
+
+class Moody:
+    """A transport that can be told to open slowly, and to say nothing."""
+
+    def __init__(self) -> None:
+        self.alive = True
+        self.silent = False
+        self.may_open = asyncio.Event()
+        self.may_open.set()
+
+    async def open(self, hear: Any) -> None:
+        await self.may_open.wait()
+
+    def agreed(self, protocol: str) -> None:
+        """It is all the same to it."""
+
+    async def ask(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if self.silent:
+            await asyncio.sleep(LIMIT)
+        return {"result": {"protocolVersion": "2025-11-25", "tools": [], "content": []}}
+
+    async def tell(self, said: dict[str, Any]) -> None:
+        """It is heard."""
+
+    async def close(self) -> None:
+        self.alive = False
+
+
+async def looked_at(way: McpWay, transport: Moody, *silences: bool) -> None:
+    for transport.silent in silences:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.01 if transport.silent else LIMIT):
+                await way.check()
+
+
+async def test_who_is_silent_three_times_in_a_row_is_given_up() -> None:
+    transport = Moody()
+    way = McpWay("box", None, lambda: cast(Any, transport))
+    await looked_at(way, transport, False, True, True, False, True, True)
+    assert way._session
+    await looked_at(way, transport, True)
+    assert way._session is None
+    await way.close()
+    assert not transport.alive
+
+
+async def test_who_no_longer_waits_for_an_opening_does_not_end_it() -> None:
+    transport = Moody()
+    transport.may_open.clear()
+    way = McpWay("box", None, lambda: cast(Any, transport))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await way.call("box_add", {})
+    opening = way._opening
+    transport.may_open.set()
+    async with asyncio.timeout(LIMIT):
+        with pytest.raises(Failed, match="has no `box_add`"):
+            await way.call("box_add", {})
+    assert way._opening is opening
+    await way.close()
 
 
 def test_a_program_is_found_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,8 @@ async def _messages_of(answer: Answer) -> AsyncIterator[Message]:
     elif answer.media_type == _JSON:
         yield messages.decode(await answer.read())
     else:
-        raise Failed(f"It answers with {answer.media_type or 'no type'}, which is not MCP.")
+        kind = answer.headers.get("content-type", "no type")
+        raise Failed(f"It answers with {kind}, which is not MCP.")
 
 
 async def _events(answer: Answer) -> AsyncIterator[bytes]:

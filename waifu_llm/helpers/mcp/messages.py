@@ -19,7 +19,6 @@ INTRODUCTION = {
 NO_SUCH_METHOD = -32601
 _WRONG_ARGUMENTS = -32602
 _LEFT_OUT = "[a part of the answer that is no text was left out]"
-_SHOWN = 500
 
 Message = dict[str, Any]
 _decode = msgspec.json.Decoder(Message).decode
@@ -66,7 +65,7 @@ def result_of(message: Message) -> Message:
     """
     error = message.get("error")
     if isinstance(error, dict):
-        words = str(error.get("message", "It says no more."))[:_SHOWN]
+        words = str(error.get("message", "It says no more."))
         kind = Refused if error.get("code") == _WRONG_ARGUMENTS else Failed
         raise kind(f"It answers with an error: {words}")
     result = message.get("result")
@@ -84,7 +83,7 @@ def value_of(result: Message) -> Any:
     parts = result.get("content")
     found = [_text_of(part) for part in parts] if isinstance(parts, list) else []
     if result.get("isError"):
-        raise Failed(" ".join(found)[:_SHOWN] or "It says that it did not work.")
+        raise Failed(" ".join(found) or "It says that it did not work.")
     structured = result.get("structuredContent")
     return structured if isinstance(structured, dict) else "\n".join(found)
 

@@ -14,6 +14,7 @@ from waifu_llm.helpers.mcp.messages import Message
 from waifu_llm.helpers.mcp.session import Session, Transport
 from waifu_llm.helpers.schemas import misfit
 from waifu_llm.helpers.way import Capability
+from waifu_llm.redaction import Redactor
 from waifu_llm.restarts import Restarts
 from waifu_llm.tasks import Tasks
 
@@ -40,6 +41,7 @@ class McpWay:
         only: Collection[str] = (),
         *,
         far: bool = False,
+        redactor: Redactor | None = None,
     ) -> None:
         self.shown = shown
         self.capabilities: dict[str, Capability] = {}
@@ -49,6 +51,7 @@ class McpWay:
         self._far = far
         """Whether it is at an address: it is not started by us, and does not say when its tools
         change."""
+        self._redactor = redactor or Redactor()
         self._tools: dict[str, str] = {}
         self._session: Session | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -162,7 +165,8 @@ class McpWay:
     async def _list(self, session: Session) -> None:
         if not session.changed:
             return
-        found = [each for each in await session.tools() if isinstance(each.get("name"), str)]
+        listed = self._redactor.clean_within(await session.tools())
+        found = [each for each in listed if isinstance(each.get("name"), str)]
         wanted = [each for each in found if not self._only or each["name"] in self._only]
         names = {self._name_of(each["name"]): each for each in wanted}
         self._tools = {name: each["name"] for name, each in names.items()}
