@@ -12,6 +12,7 @@ import pytest
 from lent import LIMIT, Listener, Stage, call
 from serving import Heard, answer, hang, raw, serving
 
+from waifu_llm.asking import ask
 from waifu_llm.conversation import Message, Params, Usage
 from waifu_llm.engine import Engine
 from waifu_llm.errors import (
@@ -24,6 +25,7 @@ from waifu_llm.errors import (
 )
 from waifu_llm.helpers.messages import Process
 from waifu_llm.helpers.tools import MOST_RESULT
+from waifu_llm.holdings import Asked
 from waifu_llm.protocol import Generate
 
 WEATHER = {
@@ -394,7 +396,7 @@ async def test_what_was_done_is_not_done_twice_because_it_does_not_fit(
     stage.model.turns = [[call("weather", OSLO)], ContextTooLong("Too long.")]
     talk = [Message("user", "Hi"), Message("assistant", "Hi"), Message("user", "Weather?")]
     with pytest.raises(InvalidPrompt, match="What the helpers answered does not fit"):
-        await stage.helpers.speaker.answer(talk)
+        await ask(stage.engine, Asked("echo"), talk, Params(model_id="m"), helpers=True)
     assert len(weather.tasks) == 1
 
 
@@ -495,3 +497,9 @@ async def test_one_that_fails_in_the_middle_is_not_asked_once_more(
     final = await stage.answer(("Let me see", error), "Never said.")
     assert (final.response, final.error) == ("Let me see", error)
     assert len(stage.model.requests) == 1
+
+
+async def test_one_that_was_asked_in_plain_text_is_asked_once(stage: Stage, weather: Any) -> None:
+    error = Unsupported("`tiny` takes nothing.")
+    final = await stage.answer(error, "Never said.", provider="plain")
+    assert (final.error, len(stage.model.requests)) == (error, 1)
