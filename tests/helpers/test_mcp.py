@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -28,7 +29,18 @@ from waifu_llm.helpers.messages import Task
 from waifu_llm.redaction import Redactor
 
 SERVER = Path(__file__).parent / "mcp_server.py"
-ALL = ["add", "change", "die", "environment", "fail", "hang", "picture", "read_file", "structured"]
+ALL = [
+    "add",
+    "back",
+    "change",
+    "die",
+    "environment",
+    "fail",
+    "hang",
+    "picture",
+    "read_file",
+    "structured",
+]
 
 
 def command(*arguments: str) -> list[str]:
@@ -136,6 +148,21 @@ async def test_one_that_dies_says_why_and_is_started_again(tmp_path: Path) -> No
             await ask(stage, "box_die")
         assert await ask(stage, "box_add", a=1, b=1) == "2"
     assert "I cannot go on" in (tmp_path / "logs" / "helper-box.log").read_text()
+
+
+async def test_one_that_asks_for_something_in_return_gets_nothing(tmp_path: Path) -> None:
+    async with staged(tmp_path, {"mcp": command()}) as stage:
+        await ready(stage)
+        with pytest.raises(Failed, match="in return"):
+            await ask(stage, "box_back")
+
+
+async def test_one_to_whom_nobody_is_introduced_is_a_helper(tmp_path: Path) -> None:
+    async with staged(tmp_path, {"mcp": command("stateless")}) as stage:
+        helper = await ready(stage)
+        await helper.check()
+        assert helper.is_well
+        assert await ask(stage, "box_add", a=3, b=4) == "7"
 
 
 async def test_one_that_hangs_is_told_that_nobody_waits(tmp_path: Path) -> None:
@@ -368,6 +395,78 @@ async def test_a_silent_server_is_given_up_in_time(tmp_path: Path) -> None:
                 assert not any(b"cancelled" in each.body for each in listening.heard)
                 while not any(b"cancelled" in each.body for each in listening.heard):
                     await asyncio.sleep(0.01)
+
+
+class Stateless:
+    """A server at an address of 2026-07-28: it knows nobody, and looks at what stands in heads."""
+
+    def __init__(self, *versions: str) -> None:
+        self.versions = list(versions)
+
+    async def __call__(self, heard: Heard, writer: asyncio.StreamWriter) -> None:
+        asked = heard.json
+        about = asked["params"].get("_meta", {})
+        version = about.get("io.modelcontextprotocol/protocolVersion")
+        told = (heard.headers.get("mcp-protocol-version"), heard.headers.get("mcp-method"))
+        if version not in self.versions or told != (version, asked["method"].lower()):
+            data = {"supported": self.versions, "requested": str(version)}
+            error = {"code": -32022, "message": "Unsupported protocol version", "data": data}
+            await self._say({"id": asked["id"], "error": error}, "400 Bad Request")(heard, writer)
+            return
+        await self._say({"id": asked["id"], "result": self._result(heard)})(heard, writer)
+
+    def _say(self, whole: dict[str, Any], status: str = "200 OK") -> Callable[..., Any]:
+        return answer({"jsonrpc": "2.0", **whole}, status, content_type="application/json")
+
+    def _result(self, heard: Heard) -> dict[str, Any]:
+        complete = {"resultType": "complete"}
+        if heard.json["method"] == "server/discover":
+            return {**complete, "supportedVersions": self.versions}
+        if heard.json["method"] == "tools/list":
+            mirrored = {"properties": {"a": {"type": "string", "x-mcp-header": "A"}}}
+            return {
+                **complete,
+                "tools": [{"name": "größe"}, {"name": "b", "inputSchema": mirrored}],
+            }
+        return {**complete, "structuredContent": [heard.headers["mcp-name"]], "content": []}
+
+
+async def test_a_server_at_an_address_that_knows_nobody_is_a_helper(tmp_path: Path) -> None:
+    name = b64encode("größe".encode())
+    async with AsyncExitStack() as stack:
+        listening = await stack.enter_async_context(serving(Stateless("2026-07-28")))
+        stage = await stack.enter_async_context(staged(tmp_path, {"mcp": listening.url}))
+        helper = await ready(stage)
+        assert [*helper.capabilities] == ["box_gr__e"]  # what wants heads of its own is left out
+        assert await ask(stage, "box_gr__e") == [f"=?base64?{name.decode().lower()}?="]
+        assert not any("mcp-session-id" in each.headers for each in listening.heard)
+
+
+async def test_one_that_speaks_only_what_is_not_known_says_so(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        listening = await stack.enter_async_context(serving(Stateless("2031-01-01")))
+        stage = await stack.enter_async_context(staged(tmp_path, {"mcp": listening.url}))
+        helper = await ready(stage)
+    assert "It speaks 2031-01-01; known are 2024-11-05" in (helper.trouble or "")
+
+
+class Endless:
+    """A transport whose list of tools has no end."""
+
+    alive = True
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def ask(self, asked: dict[str, Any]) -> dict[str, Any]:
+        self.asked += 1
+        return {"result": {"tools": [{"name": "add"}], "nextCursor": "again"}}
+
+
+async def test_a_list_that_has_no_end_is_read_so_far() -> None:
+    transport = Endless()
+    assert await Session(cast(Any, transport)).tools() == [{"name": "add"}] * 64
+    assert transport.asked == 64
 
 
 class Silent:

@@ -10,6 +10,7 @@ from typing import Any
 
 from waifu_llm.errors import ProviderCrashed
 from waifu_llm.helpers.faults import Failed, NotReached
+from waifu_llm.helpers.mcp import messages
 from waifu_llm.helpers.mcp.messages import Message
 from waifu_llm.helpers.mcp.session import Session, Transport
 from waifu_llm.helpers.schemas import misfit
@@ -20,6 +21,7 @@ from waifu_llm.tasks import Tasks
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST = 64
+_IN_HEADS = b'"x-mcp-header":'
 _MOST_SILENCES = 3
 LOOK_SECONDS = 4.0
 """Less than a look may take."""
@@ -167,10 +169,16 @@ class McpWay:
             return
         listed = self._redactor.clean_within(await session.tools())
         found = [each for each in listed if isinstance(each.get("name"), str)]
-        wanted = [each for each in found if not self._only or each["name"] in self._only]
+        wanted = [each for each in found if self._is_wanted(each)]
         names = {self._name_of(each["name"]): each for each in wanted}
         self._tools = {name: each["name"] for name, each in names.items()}
         self.capabilities = {name: _capability(name, each) for name, each in names.items()}
+
+    def _is_wanted(self, tool: Message) -> bool:
+        """What wants its arguments in the head of a request cannot be asked here."""
+        if self._far and _IN_HEADS in messages.encode(tool):
+            return False
+        return not self._only or tool["name"] in self._only
 
     def _name_of(self, tool: str) -> str:
         """As every vendor takes it. What is cut bears a mark of the whole."""
