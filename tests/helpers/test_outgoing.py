@@ -147,6 +147,64 @@ async def test_an_answer_that_breaks_off_is_none(data: bytes) -> None:
             await ask(Outgoing(), f"{server.url}/")
 
 
+OK = b"HTTP/1.1 200 OK\r\n"
+ONE = b"\r\n1\r\nx\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n{}",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 17 + OK + b"content-length: 0\r\n\r\n",
+        b"HTTP/1.1 099 Before\r\n\r\n",
+        b"HTTP/2 200\r\n\r\n",
+        OK + b"transfer-encoding: gzip, chunked\r\n" + ONE,
+        OK + b"transfer-encoding: xchunked\r\n" + ONE,
+        OK + b"transfer-encoding : chunked\r\n" + ONE,
+        OK + b"transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n" + ONE,
+        OK + b"transfer-encoding: chunked\r\n\r\n-1\r\nx\r\n0\r\n\r\n",
+        OK + b"transfer-encoding: chunked\r\n\r\n" + b"F" * 30 + b"\r\nx",
+        OK + b"transfer-encoding: chunked\r\n\r\n1;" + b"e" * 100_000,
+        OK + b"transfer-encoding: chunked\r\n\r\n0\r\n" + b"t: x\r\n" * 50_000,
+        OK + b"content-length: -1\r\n\r\nx",
+        OK + b"content-length: " + b"9" * 30 + b"\r\n\r\nx",
+        OK + b"content-length: 2, 3\r\n\r\nxxx",
+    ],
+    ids=lambda data: data[:60].decode(),
+)
+async def test_an_odd_answer_is_none(data: bytes) -> None:
+    async with serving(raw(data)) as server:
+        with pytest.raises(Failed):
+            await ask(Outgoing(), f"{server.url}/")
+
+
+async def test_what_is_said_before_an_answer_is_none() -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nlink: </>\r\n\r\n" * 5
+    async with serving(raw(hints + OK + b"content-length: 2\r\n\r\n{}")) as server:
+        assert await ask(Outgoing(), f"{server.url}/") == (200, b"{}")
+
+
+async def test_an_answer_may_come_before_all_was_asked() -> None:
+    """Whoever has heard enough of it need not read the rest."""
+
+    async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too much\r\ncontent-length: 0\r\n\r\n")
+        await writer.drain()
+        await over.wait()
+        writer.close()
+
+    over = asyncio.Event()
+    listening = await asyncio.start_server(hasty, "127.0.0.1", 0, limit=1024)
+    port = listening.sockets[0].getsockname()[1]
+    try:
+        body = b"x" * 8 * 1024 * 1024
+        assert await ask(Outgoing(), f"http://127.0.0.1:{port}/", body=body) == (413, b"")
+    finally:
+        over.set()
+        listening.close()
+
+
 async def test_an_answer_that_is_compressed_is_none() -> None:
     async with serving(answer(b"x", content_encoding="gzip")) as server:
         with pytest.raises(Failed, match="compressed"):
