@@ -196,9 +196,10 @@ async def _until_quiet(world: World, meter: Meter, descriptors: int | None) -> N
     while time.monotonic() < until:
         async with connect(world.url) as client:
             status = await client.status()
-        busy = status["generations"] or any(each["running"] for each in status["helpers"])
+        others = status["clients"] - 1
+        calls = sum(each["running"] for each in status["helpers"])
         spare = meter.read().descriptors - (descriptors or 10**6) - SPARE_DESCRIPTORS
-        if not busy and not world.services.open and spare <= 0:
+        if not (others or calls or status["generations"] or world.services.open) and spare <= 0:
             return
         await asyncio.sleep(0.2)
     open = world.services.open

@@ -47,6 +47,7 @@ async def test_who_stops_waiting_stops_the_model(model: Model) -> None:
     async with asyncio.timeout(LIMIT):
         while not model.running:
             await asyncio.sleep(0)
+        assert model.engine.status()["clients"] == 0  # it is one of the house
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking

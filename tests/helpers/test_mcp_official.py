@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from mcp_stage import ask, staged
 from support import LIMIT
-from test_mcp import ask, staged
 
 from waifu_llm.helpers.faults import Failed
 from waifu_llm.helpers.mcp.session import Session

@@ -80,8 +80,6 @@ class Session:
     async def _takes_us_without(self) -> bool:
         """Whether it is one of those that are not introduced. They are asked second: of the others
         some say nothing to what they do not know."""
-        if not self.alive:
-            return False
         self._transport.agreed(messages.STATELESS)
         self._with_each = messages.IN_EACH_REQUEST
         try:
