@@ -32,7 +32,6 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))  # the fake upstreams
-sys.path.append(sys.path[-1] + "/doors")  # the plain client
 
 from fake_upstreams.running import running_upstream
 
