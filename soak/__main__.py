@@ -18,6 +18,7 @@ scripts/soak --generations 1000 --worker-kills 5 --slow 0.05   with so many seco
 scripts/soak --generations 100000 --plain             and see that Redis holds what it held before
 scripts/soak --http 1200          ask over HTTP for so many seconds, and break off, instead
 scripts/soak --schemas 50         ask each route what its description allows, and see, instead
+scripts/soak --helpers 5000    let models call so often helpers that hang, die and vanish, instead
 scripts/soak --broker-restarts 5   restart RabbitMQ, PostgreSQL and the core so often instead
 """
 
@@ -47,6 +48,7 @@ from soak.chats import send_instructions
 from soak.clients import ANSWER_SECONDS, KEYS, Crowd
 from soak.cycles import come_and_go
 from soak.family import Core, left_of, start_core
+from soak.helpers import call_helpers
 from soak.history import Violation
 from soak.http_life import live_over_http
 from soak.installs import kill_installations
@@ -102,6 +104,8 @@ async def _run(home: Path, chosen: argparse.Namespace) -> None:
             await live_over_http(home, upstream.base_url, chosen.http, chosen.seed)
     elif chosen.schemas:
         await walk_the_description(home, chosen.schemas, chosen.seed)
+    elif chosen.helpers:
+        await call_helpers(home, chosen.helpers, random.Random(chosen.seed))
     elif chosen.queued:
         await take_what_waits(home, chosen.queued)
     else:
@@ -127,6 +131,7 @@ def _chosen() -> argparse.Namespace:
     parser.add_argument("--schemas", type=int, default=0)
     parser.add_argument("--http", type=float, default=0)
     parser.add_argument("--broker-restarts", type=int, default=0)
+    parser.add_argument("--helpers", type=int, default=0)
     parser.add_argument("--queued", type=int, default=0)
     parser.add_argument("--generations", type=int, default=0)
     parser.add_argument("--worker-kills", type=int, default=0)

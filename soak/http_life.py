@@ -5,7 +5,6 @@ WebSocket, while providers are killed and the vendor is cut. Then what is left i
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 from pathlib import Path
@@ -94,11 +93,11 @@ async def _start_module(home: Path, address: str, *, is_shared: bool) -> tuple[C
     file = home / "waifu-llm.toml"
     file.write_text(CONFIGURED.format(key=KEYS[0], address=address), "utf-8")
     file.chmod(0o600)
-    os.environ[FILE] = str(home / "tasks")
+    tasks = {FILE: str(home / "tasks")}
     port = str(free_port())
     ports = ["--http-port", port, *(["--port", port] if is_shared else [])]
     brief = ["--interrupt-grace-seconds", "1", "--idle-seconds", "2", "--log-level", "warning"]
-    module, url = await start_core(home, *ports, *brief, program="soak.watched")
+    module, url = await start_core(home, *ports, *brief, program="soak.watched", **tasks)
     if not url or not module.stdout:
         raise Violation(f"the module does not start: {_log(home)[-2000:]}")
     line = (await module.stdout.readline()).decode()
