@@ -329,6 +329,22 @@ async def test_what_comes_before_its_turn_waits_outside(owner, line):
         assert (await line.answer()).status == 200
 
 
+async def test_a_great_many_requests_are_not_made_before_they_are_answered(owner, line):
+    """Each costs more than the few bytes that it came in."""
+    count = 20_000
+    line.send(HELD + GET * count)
+    most = 0
+    await until(lambda: owner.heads)
+    for _ in range(200):
+        most = max(most, len(owner.connections[0]._read))
+        await asyncio.sleep(0)
+    owner.may_answer.set()
+    for _ in range(count + 1):
+        assert (await line.answer()).status == 200
+        most = max(most, len(owner.connections[0]._read))
+    assert most < 1000
+
+
 async def test_who_is_known_or_is_being_answered_is_no_stranger(owner, line):
     line.send(HELD)
     await until(lambda: owner.heads)

@@ -19,6 +19,8 @@ from waifu_llm.doors.http.reply import Reply
 
 LINGER_SECONDS = 2.0
 MOST_AHEAD = 64 * 1024
+MOST_AT_ONCE = 16 * 1024
+"""So much is read before what was asked in it is answered: a request costs more than its bytes."""
 
 
 class Owner(Protocol):
@@ -133,7 +135,13 @@ class Connection(Paced):
             self.transport.pause_reading()
 
     def _parse(self, data: bytes) -> None:
-        self._reader.feed(data)
+        """Up to where something is asked that can be answered."""
+        reader, at = self._reader, 0
+        while at < len(data) and not self._read and not reader.is_over:
+            reader.feed(data[at : at + MOST_AT_ONCE])
+            at += MOST_AT_ONCE
+        if at < len(data) and not reader.is_over:
+            self._put_off(data[at:])
         self._next()
 
     def plan(self, head: Head) -> Plan:
