@@ -54,7 +54,7 @@ LAYERS = [
     ["holdings", "processes", "trial", "checkup"],
     ["guest", "abilities"],
     ["engine", "answers", "conformance"],
-    ["jobs"],
+    ["jobs", "asking"],
     ["chats"],
     ["core", "workers", "helpers", "channels"],
     ["doors.trust", "doors.token", "doors.tls", "doors.frames", "doors.errands"],

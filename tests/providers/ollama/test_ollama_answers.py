@@ -70,6 +70,7 @@ async def test_an_interrupt_closes_the_server_s_connection(wire, upstream, strea
         (400, "invalid request", "INVALID_PROMPT"),
         (400, "the input length exceeds the context length", "CONTEXT_TOO_LONG"),
         (400, '"x" does not support chat', "UNSUPPORTED"),
+        (400, "registry.ollama.ai/library/tiny does not support tools", "UNSUPPORTED"),
         (401, "unauthorized", "AUTHORIZATION"),
         (403, "remote inference is unavailable", "AUTHORIZATION"),
         (413, "request body too large", "CONTEXT_TOO_LONG"),
