@@ -6,16 +6,17 @@ transaction. What the end of the module interrupts is taken up again after the n
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
-from waifu_llm.channels import parcels, people, received, spending
+from waifu_llm.channels import parcels, people, received, spending, stops
 from waifu_llm.channels.channel import Said, Taken
 from waifu_llm.channels.desk import Desk
 from waifu_llm.channels.outbox import Outbox
 from waifu_llm.channels.people import Person
 from waifu_llm.channels.received import Received
 from waifu_llm.channels.talk import Question
+from waifu_llm.channels.whose import who
+from waifu_llm.channels.work import Work
 from waifu_llm.chats.execution import NOT_NOW
 from waifu_llm.chats.transaction import Transaction
 from waifu_llm.errors import WaifuError
@@ -25,29 +26,6 @@ MOST_TRIES = 5
 """How often one is taken up again that the module does not survive."""
 _AT_ONCE = 100
 log = logging.getLogger("waifu_llm.channels")
-
-
-class Work:
-    """One answer that is being given."""
-
-    def __init__(self) -> None:
-        self.over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.is_waited_for = False
-        self.is_decided = False
-        """Whether it is settled who brings it: from here on nobody stops waiting."""
-
-    async def wait(self, seconds: float) -> Taken:
-        """Whoever gets the text has to say it."""
-        try:
-            await asyncio.wait([self.over], timeout=seconds)
-            if not self.over.done() and not self.is_decided:
-                self.is_waited_for = False
-                return Taken("later")
-            text = await asyncio.shield(self.over)
-        except asyncio.CancelledError:
-            self.is_waited_for = self.is_decided
-            raise
-        return Taken("answered", text) if text else Taken("refused")
 
 
 class Accepted:
@@ -109,14 +87,16 @@ class Accepted:
         desk = self._desk
         if await received.is_known(transaction, desk.name, received.key_of(said.id)):
             return "known", ""
-        is_new = await people.find(transaction, desk.name, said.person) is None
-        if is_new and (why := await spending.why_nobody(transaction, desk.name, desk.limits)):
-            return "refused", why  # and nothing is kept of who is not known
+        whose = who(said.person)
+        why = await spending.why_not(transaction, desk.name, whose, desk.limits)
+        if why or await stops.has_stopped(transaction, desk.name, whose):
+            known = await people.find(transaction, desk.name, said.person)
+            if known:  # and nothing is kept of who is not
+                await received.accept(transaction, desk.name, known.number, said, "refused")
+            return "refused", why or ""
         person = await people.find_or_make(transaction, desk.store.engine, desk.name, said.person)
-        why = await spending.why_not(transaction, desk.name, person, desk.limits)
-        state = "refused" if why or person.stopped else "accepted"
-        await received.accept(transaction, desk.name, person, said, state)
-        return state, why or ""
+        await received.accept(transaction, desk.name, person.number, said, "accepted")
+        return "accepted", ""
 
     # Answering
 
@@ -209,12 +189,12 @@ class Accepted:
         person = await people.find_or_make(transaction, engine, name, message.address)
         if why := await self._why_not(transaction, person, cost):
             self._desk.trouble(f"Somebody is not answered: {why}.")
-            await spending.note_reply(transaction, name, person, 0)  # the model was asked
+            await spending.note_reply(transaction, name, person.who, 0)  # the model was asked
             await received.settle(transaction, name, message.key, "refused")
             return "refused"
         if question:
             await self._desk.talk.keep(transaction, question, text)
-        await spending.note_reply(transaction, name, person, cost)
+        await spending.note_reply(transaction, name, person.who, cost)
         await received.settle(transaction, name, message.key, "answered")
         if by_us:
             to = person.user, message.address
@@ -226,7 +206,7 @@ class Accepted:
         desk = self._desk
         if person.stopped:
             return "nothing more is wanted"
-        if await spending.is_too_dear(transaction, desk.name, person, desk.limits, cost):
+        if await spending.is_too_dear(transaction, desk.name, person.who, desk.limits, cost):
             return "the limit of costs is reached"
         return ""
 
@@ -238,7 +218,7 @@ class Accepted:
             waits = await received.is_waiting(transaction, name, message.key)
             await received.settle(transaction, name, message.key, state)
             if asked and waits:  # else the person may be gone
-                await spending.note_reply(transaction, name, asked, 0)
+                await spending.note_reply(transaction, name, asked.who, 0)
 
         await self._desk.store.write(work)
         self._desk.counts[state] += 1

@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import delete, func, select, update
 
-from waifu_llm.channels import people
+from waifu_llm.channels import stops
 from waifu_llm.channels.channel import Parcel
+from waifu_llm.channels.whose import who
 from waifu_llm.chats.fields import storable
 from waifu_llm.chats.tables import channel_parcels
 from waifu_llm.chats.transaction import AnyRow, Transaction
@@ -59,7 +60,7 @@ async def next_one(transaction: Transaction, channel: str) -> Parcel | None:
 
 async def _is_refused(transaction: Transaction, row: AnyRow) -> bool:
     """Who was to get it may have stopped while nobody could take it back."""
-    if not await people.has_stopped(transaction, row.channel, row.address):
+    if not await stops.has_stopped(transaction, row.channel, who(row.address)):
         return False
     await gone(transaction, row.id, "refused")
     return True

@@ -16,7 +16,6 @@ from msgspec import Struct
 from sqlalchemy import delete, func, insert, select, update
 
 from waifu_llm.channels.channel import Said
-from waifu_llm.channels.people import Person
 from waifu_llm.chats.fields import storable
 from waifu_llm.chats.tables import channel_people, channel_received
 from waifu_llm.chats.transaction import AnyRow, Transaction
@@ -46,14 +45,14 @@ async def is_known(transaction: Transaction, channel: str, key: str) -> bool:
 
 
 async def accept(
-    transaction: Transaction, channel: str, person: Person, said: Said, state: str
+    transaction: Transaction, channel: str, person: int | None, said: Said, state: str
 ) -> None:
-    """With its words only where it is to be answered."""
+    """With its words only where it is to be answered. `person` is a number of `people`."""
     kept = state == "accepted"
     values = {
         "channel": channel,
         "id": key_of(said.id),
-        "person": person.number,
+        "person": person,
         "text": storable(said.text) if kept else "",
         "about": storable(_encode(said.about).decode()) if kept else "{}",
         "state": state,
@@ -102,10 +101,12 @@ def _this(channel: str, key: str) -> tuple[Any, Any]:
     return channel_received.c.channel == channel, channel_received.c.id == key
 
 
-async def pending(transaction: Transaction, person: Person) -> int:
-    """How many of this person's are to be answered yet."""
-    waits = channel_received.c.person == person.number, channel_received.c.state == "accepted"
-    row = await transaction.first(select(func.count()).select_from(channel_received).where(*waits))
+async def pending(transaction: Transaction, channel: str, who: str) -> int:
+    """How many are to be answered yet, of all addresses of one."""
+    of_whom = channel_people.c.number == channel_received.c.person
+    theirs = channel_people.c.channel == channel, channel_people.c.who == who
+    counted = select(func.count()).select_from(channel_received).join(channel_people, of_whom)
+    row = await transaction.first(counted.where(*theirs, channel_received.c.state == "accepted"))
     return row[0] if row else 0
 
 

@@ -17,54 +17,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
-from msgspec import Struct
-
+from waifu_llm.channels.mail.mailbox import Mailbox, New, Place
 from waifu_llm.errors import Unavailable
 
-Security = Literal["tls", "starttls", "none"]
 MOST_AT_ONCE = 50
 _IDLE_TAG = b"WAIFU1"
 _LONGEST_IDLE = 25 * 60.0
 """A server may hang up on who is silent for half an hour."""
-
-
-class Mailbox(Struct, frozen=True):
-    """Which one, and as whom."""
-
-    host: str
-    port: int
-    security: Security
-    user: str
-    password: str
-    folder: str
-    poll_seconds: float
-    most_bytes: int
-    seconds: float
-    ca_file: str = ""
-
-
-class Place(Struct, frozen=True):
-    """How far it has been read."""
-
-    validity: int
-    last: int
-
-    @classmethod
-    def read(cls, said: str | None) -> Place | None:
-        found = re.fullmatch(r"(\d+):(\d+)", said or "")
-        return cls(int(found[1]), int(found[2])) if found else None
-
-    def __str__(self) -> str:
-        return f"{self.validity}:{self.last}"
-
-
-class New(Struct, frozen=True):
-    """One mail that is new; without its content where it is too large."""
-
-    number: int
-    content: bytes | None
 
 
 class Imap:

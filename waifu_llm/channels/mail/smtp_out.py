@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
 from email.message import EmailMessage
 from typing import Literal
@@ -30,17 +31,18 @@ class Server(Struct, frozen=True):
     ca_file: str = ""
 
 
-async def send(server: Server, message: EmailMessage, sender: str, to: str) -> Delivered:
-    """In a thread: the library waits."""
-    return await aside(lambda: _send(server, message, sender, to), "smtp")
+async def send(server: Server, message: EmailMessage, senders: Sequence[str], to: str) -> Delivered:
+    """In a thread: the library waits. `senders` are for the envelope: the next one is for servers
+    that do not let us use the one before."""
+    return await aside(lambda: _send(server, message, senders, to), "smtp")
 
 
-def _send(server: Server, message: EmailMessage, sender: str, to: str) -> Delivered:
+def _send(server: Server, message: EmailMessage, senders: Sequence[str], to: str) -> Delivered:
     """Once its id has been seen there, a mail may come again: it is known by that."""
     try:
         connection = _connected(server)
         try:
-            connection.send_message(message, sender, [to])
+            _hand_over(connection, message, senders, to)
             with suppress(OSError, smtplib.SMTPException):  # it is sent, whatever comes now
                 connection.quit()
         finally:
@@ -55,6 +57,25 @@ def _send(server: Server, message: EmailMessage, sender: str, to: str) -> Delive
     except UnicodeError as exc:
         return Delivered("refused", f"it cannot be written as a mail: {exc}")
     return Delivered("sent")
+
+
+def _hand_over(
+    connection: smtplib.SMTP, message: EmailMessage, senders: Sequence[str], to: str
+) -> None:
+    """Some servers say what they have against a sender only of the recipient."""
+    first, *others = dict.fromkeys(senders)
+    try:
+        connection.send_message(message, first, [to])
+    except (smtplib.SMTPSenderRefused, smtplib.SMTPRecipientsRefused) as refused:
+        if not others or not _is_for_good(refused):
+            raise
+        connection.send_message(message, others[0], [to])
+
+
+def _is_for_good(refused: smtplib.SMTPSenderRefused | smtplib.SMTPRecipientsRefused) -> bool:
+    if isinstance(refused, smtplib.SMTPSenderRefused):
+        return refused.smtp_code >= 500
+    return all(code >= 500 for code, _ in refused.recipients.values())
 
 
 def _refused(code: int, said: bytes | str) -> Delivered:
