@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
 
@@ -22,13 +23,13 @@ def put_provider(home: Path, name: str, code: str, settings: tuple[str, ...] = (
     (folder / "provider.py").write_text(dedent(code), "utf-8")
 
 
-async def start_core(home: Path, *flags: str) -> tuple[Core, str]:
+async def start_core(home: Path, *flags: str, environ: Mapping[str, str] = {}) -> tuple[Core, str]:
     """Returns the process, and where it listens."""
     core = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "waifu_llm", "serve", "--port", "0", *flags),
         stdout=asyncio.subprocess.PIPE,
         stderr=(home.parent / f"{home.name}.log").open("ab"),
-        env={**os.environ, "WAIFU_LLM_HOME": str(home)},
+        env={**os.environ, "WAIFU_LLM_HOME": str(home), **environ},
     )
     assert core.stdout
     try:

@@ -17,15 +17,12 @@ async def test_no_automatic_mail_is_answered_and_every_other_is(
     stage = await staged(table(post, limits=limits))
     automatic = [*AUTOMATIC.values(), *RETURNED.values(), *PROGRAMS.values()]
     ordinary = [*ORDINARY.values(), *PEOPLE.values()]
+    heard = stage.channel("email")._delivered
     for number, raw in enumerate(automatic):
-        await stage.channel("email")._delivered(
-            raw.replace("<1@", f"<a{number}@").encode(), ANNA, [ARIA]
-        )
+        await heard(raw.replace("<1@", f"<a{number}@").encode(), ANNA, [ARIA])
     assert (stage.model.requests, await stage.rows("users")) == ([], [])
     for number, raw in enumerate(ordinary):
-        await stage.channel("email")._delivered(
-            raw.replace("<1@", f"<o{number}@").encode(), ANNA, [ARIA]
-        )
+        await heard(raw.replace("<1@", f"<o{number}@").encode(), ANNA, [ARIA])
     await until(lambda: len(post.mails) == len(ordinary))
     assert stage.channels.status()["email"]["passed_over"] == len(automatic)
 

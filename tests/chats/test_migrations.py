@@ -16,7 +16,7 @@ from waifu_llm.chats.tables import channel_people, channel_received, channel_rep
 from waifu_llm.chats.tables import users as user_table
 
 ANNA, TAGGED, BERT = "anna@example.org", "anna+1@example.org", "bert@example.org"
-PEOPLE = "INSERT INTO channel_people VALUES ({number}, 'mail', '{address}', {number}, NULL, {stopped}, 0.0)"
+PEOPLE = "INSERT INTO channel_people VALUES ({number}, 'mail', '{address}', {number}, NULL, {more})"
 REPLY = "INSERT INTO channel_replies VALUES ({number}, 'mail', {user}, 2, 5.0)"
 RECEIVED = "INSERT INTO channel_received VALUES ('mail', 'x', 1, 'Hi', '{}', 'accepted', 0, 0.0)"
 
@@ -42,7 +42,7 @@ async def fill(store: str, home: Path) -> None:
             made = insert(user_table).values(**values, recording=False, created=0.0)
             await connection.execute(made)
             stopped = "true" if address == BERT else "false"
-            told = PEOPLE.format(number=number, address=address, stopped=stopped)
+            told = PEOPLE.format(number=number, address=address, more=f"{stopped}, 0.0")
             await connection.execute(text(told))
         for number, user in enumerate((1, 2, "NULL"), start=1):
             await connection.execute(text(REPLY.format(number=number, user=user)))

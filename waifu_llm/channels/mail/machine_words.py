@@ -1,5 +1,6 @@
 """What machines say that say nothing of themselves in a header: in subjects, and where texts begin.
-Subjects are told by how they begin; a text by whole sentences, which few people write."""
+Subjects are told by how they begin; texts by whole sentences. That somebody is away says a person,
+too, and whoever says so by a program says it once."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ _RETURNED = (
     r"(nicht|un)zustell(bar|ung)|zustellung|problem bei der zustellung",
     r"non remis|message non distribué|[ée]chec (de (la )?remise|d'envoi)|notification d'[ée]chec",
     r"no se (puede|ha podido) entregar|mensaje no entregado",
-    r"mancat[oa] (recapito|consegna)|impossibile recapitare|não (entregue|é possível entregar)|falha na entrega|onbestelbaar",
+    r"mancat[oa] (recapito|consegna)|impossibile recapitare",
+    r"não (entregue|é possível entregar)|falha na entrega|onbestelbaar",
     r"недоставлен\w+|не удается доставить|сообщение не доставлено",
     r"配信(不能|できません)|送信できませんでした|未配信|エラー通知",
     r"退信|系统退信|无法(投递|传递)|未送达|傳送失敗|無法傳遞|배달되지 않음|반송",
@@ -54,45 +56,48 @@ _PROGRAMS = (
     r"(new )?fax (from|received)|(new )?voice ?mail (from|message)|scan(ned)? from ",
 )
 _SUBJECT = re.compile(rf"^\W*({'|'.join((*_AWAY, *_RETURNED, *_RECEIPTS, *_PROGRAMS))})", re.I)
+_NOT_DELIVERED = r"(couldn.t|could not|wasn.t|was not|cannot|can.t|has not been) (be )?delivered"
 _SENTENCE = re.compile(
     "|".join(
         (
-            # that it came back, as servers say it
+            # that a mail came back, as servers say it; what people send by post comes back, too
             r"this is the qmail-send program|this is the mail system at host",
             r"this is the postfix program|this message was created automatically by mail",
-            r"(couldn.t|could not|wasn.t|was not|cannot|can.t) be delivered|wasn.t delivered to",
+            rf"(message|mail)( \S+){{0,9}} {_NOT_DELIVERED}|had permanent fatal errors",
             r"delivery (to the following recipients?|has) failed|unable to deliver your message",
-            r"returned to (the )?sender|has exceeded its mailbox quota|address not found",
-            r"(konnte|konnten) nicht (zugestellt|übermittelt) werden",
-            r"n.a pas pu être (remis|délivré|distribué)|no se (ha )?pudo entregar|non recapitat",
-            r"не (удалось|может быть) доставлен|не было доставлено",
-            r"(配信|配送|送信|お届け)(でき|され)ませんでした|宛先不明|無法傳遞|无法(投递|送达|发送)",
-            r"전송(되지|하지) (않|못)",
-            # that a program says it
-            r"this (is|was) an? auto(mat(ed|ic))?[ -]?(\w+ )?(generated|reply|response|message|e-?mail)",
-            r"this (e-?mail|message|reply) (is|was|has been) auto(matically|-)? ?(generated|sent)",
-            r"this is an automatically generated|do not (reply|respond) to this (e-?mail|message)",
-            r"automatisch (generierte|erzeugte|erstellte|versendete)",
-            r"antworten sie (bitte )?nicht auf",
-            r"(message|réponse|courriel) (est )?(automatique|généré automatiquement)",
-            r"ne pas répondre à (ce|cet)|respuesta automática|no respond(a|er) a este",
-            r"messaggio (è stato generato )?automatic|non rispondere a quest|mensagem automática",
-            r"não responda (a )?est|automatisch (gegenereerd|verzonden)|сформировано автоматически",
-            r"автоматическое (сообщение|письмо)|не отвечайте на это",
-            r"自動(で)?(送信|配信|返信|応答)|自動的に(送信|返信)|このメール(に|へ)(は)?返信",
-            r"(系统|系統)自(动|動)|自动(回复|发送)|自動(回覆|發送)|请勿(直接)?回复|請勿(直接)?回覆",
-            r"자동(으로)? ?(발송|회신|응답)|발신 ?전용|회신하지 마",
-            # that somebody is away
-            r"i( am|.m| will be) (currently )?(out of (the )?office|on (annual |sick )?leave)",
-            r"i( am|.m) (currently )?on vacation|thank you for your e?-?mail\W+i( am|.m) (away|out)",
-            r"ich bin (derzeit |zurzeit |aktuell |momentan )?(nicht im (büro|haus)|abwesend)",
-            r"je suis (actuellement )?(absent|en congé)|estoy fuera de la oficina",
-            r"休暇中|不在に?しており",
+            r"unable to deliver (this|the) (message|mail)|exceeded (its|the) mailbox quota",
+            r"(nachricht|mail)( \S+){0,9} konnten? nicht (zugestellt|übermittelt) werden",
+            r"message( \S+){0,9} n.a pas pu être (remis|délivré|distribué)",
+            r"(mensaje|correo)( \S+){0,9} no se (ha )?(pudo|podido) entregar",
+            r"(messaggio|mail)( \S+){0,9} non (è stat[oa] |può essere )(recapitat|consegnat)",
+            r"(сообщение|письмо)( \S+){0,9} не (было доставлено|может быть доставлено)",
+            r"(メール|メッセージ)[^。]{0,60}(配信|配送|送信|お届け)(でき|され)ませんでした",
+            r"(邮件|郵件)[^。]{0,40}(无法(投递|送达|发送)|無法(傳遞|送達))|宛先不明",
+            r"(메일|메시지)[^.]{0,40}전송(되지|하지) (않|못)",
+            # that a program says it, at the beginning of a sentence: people say that of us
+            r"(^|[.!:*>-] ?)this (e-?mail|message|reply) (is|was|has been) auto(matically|-)? ?"
+            r"(generated|sent)",
+            r"(^|[.!:*>-] ?)this (is|was) an? auto(mat(ed|ic)|matically)?[ -](\w+ )?"
+            r"(reply|response|message|e-?mail|notification)\b",
+            r"(^|[.!:*>-] ?)(please )?do not (reply|respond) (directly )?to this (e-?mail|message)",
+            r"\bdiese? .{0,30}automatisch (generiert|erzeugt|erstellt|versendet)",
+            r"(^|[.!:*>-] ?)(bitte )?antworten sie (bitte )?nicht auf diese",
+            r"ceci est une? (message|réponse|courriel) automatique|ne pas répondre à ce m",
+            r"est[ea] (es )?(un|una)? ?(mensaje|respuesta|correo) (generado )?autom[áa]tic",
+            r"no respond(a|er) a este (mensaje|correo)|non rispondere a questa (e-?)?mail",
+            r"quest[oa] è un(a)? (messaggio|risposta|e-?mail) automatic",
+            r"est[ea] é uma? (mensagem|resposta|e-?mail) automátic|não responda (a )?est[ea] ",
+            r"dit is een automatisch|(это|данное) (сообщение|письмо) .{0,20}автоматическ",
+            r"не отвечайте на это (сообщение|письмо)|автоматическое (сообщение|уведомление)\.",
+            r"このメー?ルは.{0,20}自動|自動的?に?(送信|配信|返信)(されて|されました|して)",
+            r"このメール(に|へ)(は)?返信(しない|いただ|でき)",
+            r"由(系统|系統)自(动|動)|(请勿|請勿)(直接)?(回复|回覆)|一封自(动|動)(回复|回覆)",
+            r"자동(으로)? ?(발송|회신)(된|되는)|발신 ?전용",
             # that a person should prove to be one
-            r"(verify|confirm|prove) that you are (a )?(human|person|real)|sent by a human",
-            r"added to (my|the|their) (list of )?(approved|allowed|allow-?list|white-?list)",
-            r"spam ?arrest|boxtrapper|your message (is being|has been|was) held|awaiting moderat",
-            r"confirm your request|to release your (e-?mail|message)",
+            r"(click|follow|visit|reply|below).{0,80}(verify|confirm|prove) (that )?you are "
+            r"(a )?(human|person|real)",
+            r"your message (is being|has been|was) held (for|until|because|\.)",
+            r"reply to release (it|your)|to have your (e-?)?mail delivered",
             # that it is a ticket
             r"(your )?(request|ticket) \(?#?\w{3,20}\)? has been (received|created|opened|updated)",
             r"##- (please )?type your reply above",

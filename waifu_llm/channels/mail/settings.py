@@ -127,6 +127,10 @@ def _check_door(name: str, settings: MailSettings, has: frozenset[str]) -> None:
 
 
 def server_of(settings: MailSettings, password: str) -> Server:
+    """
+    Raises:
+        ConfigError: When `ca_file` cannot be used.
+    """
     return Server(
         settings.smtp_host,
         settings.smtp_port or _OUT[settings.smtp_security],
@@ -135,8 +139,17 @@ def server_of(settings: MailSettings, password: str) -> Server:
         password,
         settings.timeout_seconds,
         settings.address.rpartition("@")[2],
-        settings.ca_file,
+        _trusted(settings),
     )
+
+
+def _trusted(settings: MailSettings) -> ssl.SSLContext | None:
+    if not settings.smtp_host or settings.smtp_security == "none":
+        return None
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file or None)
+    except OSError as exc:  # an SSLError is one, too
+        raise ConfigError(f"`ca_file` cannot be used: {exc}.") from None
 
 
 def mailbox_of(settings: MailSettings, password: str) -> Mailbox:

@@ -28,7 +28,8 @@ class Server(Struct, frozen=True):
     seconds: float
     name: str
     """What we call ourselves: else the library asks DNS."""
-    ca_file: str = ""
+    trusted: ssl.SSLContext | None = None
+    """Whose certificates; none where it is not TLS. To read them takes longer than to send a mail."""
 
 
 async def send(server: Server, message: EmailMessage, senders: Sequence[str], to: str) -> Delivered:
@@ -87,17 +88,16 @@ def _refused(code: int, said: bytes | str) -> Delivered:
 
 
 def _connected(server: Server) -> smtplib.SMTP:
-    trusted = ssl.create_default_context(cafile=server.ca_file or None)
     address, seconds = (server.host, server.port), server.seconds
     if server.security == "tls":
         connection: smtplib.SMTP = smtplib.SMTP_SSL(
-            *address, server.name, timeout=seconds, context=trusted
+            *address, server.name, timeout=seconds, context=server.trusted
         )
     else:
         connection = smtplib.SMTP(*address, server.name, timeout=seconds)
     try:
         if server.security == "starttls":
-            connection.starttls(context=trusted)
+            connection.starttls(context=server.trusted)
         if server.user:
             connection.login(server.user, server.password)
     except BaseException:

@@ -29,9 +29,8 @@ def _name_people() -> list[Any]:
     """All of them, as they were, with `who` they are."""
     people = sa.table("channel_people", *map(sa.column, ("number", "who")))
     found = sa.text('SELECT number, channel, address, "user", stopped FROM channel_people')
-    known = [
-        {**row, "who": _who(row["address"])} for row in op.get_bind().execute(found).mappings()
-    ]
+    rows = op.get_bind().execute(found).mappings()
+    known = [{**row, "who": _who(row["address"])} for row in rows]
     for row in known:
         this = people.c.number == row["number"]
         op.execute(sa.update(people).where(this).values(who=row["who"]))
