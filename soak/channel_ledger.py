@@ -11,8 +11,6 @@ from soak.history import Violation
 GRACE_SECONDS = 2.0
 """What left the module before it heard of a STOP may arrive so long after."""
 _LAST = 20
-_UNDER_WAY_SECONDS = 15.0
-"""What was written so shortly before a STOP may go without an answer."""
 
 
 @dataclass
@@ -116,19 +114,25 @@ def _check_heard(person: Person) -> Counter[str]:
 def _check_lost(person: Person, maybe: int) -> Counter[str]:
     heard = {each.text for each in person.heard}
     missing = [each for each in person.asked if each.text not in heard]
-    outcomes = Counter(_why_not_heard(person, each) for each in missing)
+    outcomes = Counter(_why_not_heard(person, each, heard) for each in missing)
     if outcomes["lost"] > maybe:
-        lost = [each for each in missing if _why_not_heard(person, each) == "lost"]
+        lost = [each for each in missing if _why_not_heard(person, each, heard) == "lost"]
         raise Violation(f"{lost} are not answered, and of {maybe} it is said that nobody knows")
     outcomes["maybe"] = outcomes.pop("lost", 0)
     return +outcomes
 
 
-def _why_not_heard(person: Person, asked: Asked) -> str:
+def _why_not_heard(person: Person, asked: Asked, heard: set[str]) -> str:
     if asked.is_stopped:
         return "after STOP"
     if not asked.taken:
         return "not taken"
-    if any(0 <= since - asked.taken < _UNDER_WAY_SECONDS for since, _ in person.stops):
+    if any(_was_under_way(person, asked, heard, since) for since, _ in person.stops):
         return "under way at STOP"
     return "cut off" if asked.was_cut else "lost"
+
+
+def _was_under_way(person: Person, asked: Asked, heard: set[str], stopped: float) -> bool:
+    """Nothing was answered that was written after it, and before the STOP."""
+    later = [each for each in person.asked if asked.taken <= each.taken < stopped]
+    return asked.taken < stopped and not any(each.text in heard for each in later)

@@ -29,7 +29,7 @@ class Server(Struct, frozen=True):
     name: str
     """What we call ourselves: else the library asks DNS."""
     trusted: ssl.SSLContext | None = None
-    """Whose certificates; none where it is not TLS. To read them takes longer than to send a mail."""
+    """Whose certificates; none without TLS. To read them takes longer than to send a mail."""
 
 
 async def send(server: Server, message: EmailMessage, senders: Sequence[str], to: str) -> Delivered:
