@@ -248,6 +248,7 @@ SLOW_HTML = {
     "scripts": "<script " * 100_000,
     "declarations": "<! " * 200_000 + "<![" * 100_000,
     "ends": "<div>" * 499 + "</p>" * 100_000,
+    "ends below many that are open": "<i>" * 15_000 + "</p>" * 13_000,
     "references": "&#" * 500_000,
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+import msgspec
 import pytest
 from channel_stage import Stage, Staged, until
 from fake_twilio import ACCOUNT, NUMBER, TOKEN, FakeTwilio
@@ -180,3 +181,23 @@ async def test_a_request_that_goes_away_costs_no_answer(staged: Staged, twilio: 
     stage.model.gate.set()
     async with asyncio.timeout(LIMIT):
         await until(lambda: twilio.sent)
+
+
+async def test_no_answer_overtakes_one_that_is_on_its_way(
+    staged: Staged, twilio: FakeTwilio
+) -> None:
+    stage = await staged(table(api_url=twilio.url, twiml_seconds=0.05))
+    stage.model.gate.clear()
+    assert await hear(stage, "one", "SM1") is None
+    twilio.gate.clear()
+    stage.model.gate.set()
+    await until(lambda: twilio.asked)
+    stage.channel("sms").settings = msgspec.structs.replace(
+        stage.channel("sms").settings, twiml_seconds=10
+    )
+    assert await hear(stage, "two", "SM2") is None
+    twilio.gate.set()
+    await until(lambda: len(twilio.sent) == 2)
+    assert [each["Body"] for each in twilio.sent] == ["You said: one", "You said: two"]
+    await until(lambda: stage.channels.status()["sms"]["parcels"] == {"sent": 2})
+    assert await hear(stage, "three", "SM3") == "You said: three"

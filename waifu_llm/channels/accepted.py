@@ -161,7 +161,7 @@ class Accepted:
             work.is_decided = True
             by_us = not work.is_waited_for
             try:
-                state = await desk.store.write(
+                state, by_us = await desk.store.write(
                     lambda each: self._kept(each, message, question, text, cost, by_us)
                 )
             except NOT_NOW:
@@ -170,9 +170,11 @@ class Accepted:
                 desk.trouble(f"An answer is not said: {error.message}")
                 return await self._settle(message, "refused")
         desk.counts[state] += 1
-        if by_us:
-            self._outbox.wake()
-        return text if state == "answered" else ""
+        if not by_us:
+            return text if state == "answered" else ""
+        work.is_waited_for = False
+        self._outbox.wake()
+        return ""
 
     async def _kept(
         self,
@@ -182,24 +184,27 @@ class Accepted:
         text: str,
         cost: int,
         by_us: bool,
-    ) -> str:
+    ) -> tuple[str, bool]:
+        """What came of it, and whether the outbox has it: also where an earlier answer is still on
+        its way, which this one would overtake."""
         name, engine = self._desk.name, self._desk.store.engine
         if not await received.is_waiting(transaction, name, message.key):
-            return "deleted"  # and whoever wrote it with it
+            return "deleted", by_us  # and whoever wrote it with it
         person = await people.find_or_make(transaction, engine, name, message.address)
         if why := await self._why_not(transaction, person, cost):
             self._desk.trouble(f"Somebody is not answered: {why}.")
             await spending.note_reply(transaction, name, person.who, 0)  # the model was asked
             await received.settle(transaction, name, message.key, "refused")
-            return "refused"
+            return "refused", by_us
         if question:
             await self._desk.talk.keep(transaction, question, text)
         await spending.note_reply(transaction, name, person.who, cost)
         await received.settle(transaction, name, message.key, "answered")
+        by_us = by_us or await parcels.are_under_way(transaction, name, message.address)
         if by_us:
             to = person.user, message.address
             await parcels.send(transaction, name, *to, text, message.about)
-        return "answered"
+        return "answered", by_us
 
     async def _why_not(self, transaction: Transaction, person: Person, cost: int) -> str:
         """Much may have changed while the model was asked."""

@@ -76,6 +76,14 @@ async def next_due(transaction: Transaction, channel: str) -> float | None:
     return row[0] if row else None
 
 
+async def are_under_way(transaction: Transaction, channel: str, address: str) -> bool:
+    """Whether this person is to get one now; one that waits for another try is none such."""
+    theirs = channel_parcels.c.channel == channel, channel_parcels.c.address == address
+    now = channel_parcels.c.state.in_(_ON_THE_WAY), channel_parcels.c.due <= time.time()
+    statement = select(channel_parcels.c.id).where(*theirs, *now).limit(1)
+    return await transaction.first(statement) is not None
+
+
 async def again(transaction: Transaction, id: str, seconds: float) -> None:
     changed = _parcel(id).values(state="waiting", due=time.time() + seconds)
     if row := await transaction.first(changed.returning(channel_parcels)):

@@ -27,4 +27,6 @@ class Work:
         except asyncio.CancelledError:
             self.is_waited_for = self.is_decided
             raise
-        return Taken("answered", text) if text else Taken("refused")
+        if text:
+            return Taken("answered", text)
+        return Taken("refused" if self.is_waited_for else "later")
