@@ -143,6 +143,7 @@ class FakeImap:
         self.validity = 7
         self.logins: list[str] = []
         self.refuses = False
+        self.marks = True
         self._idles = idles
         self._writers: set[asyncio.StreamWriter] = set()
         self._idling: dict[asyncio.StreamWriter, str] = {}
@@ -198,6 +199,7 @@ class FakeImap:
         if asked.startswith("LOGIN"):
             self.logins.append(asked)
         refused = self.refuses and asked.startswith("LOGIN")
+        refused = refused or (not self.marks and asked.startswith("UID STORE"))
         writer.write(b"".join(self._said(asked)))
         writer.write(f"{tag} {'NO not you' if refused else 'OK'} done\r\n".encode())
 

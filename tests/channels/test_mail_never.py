@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from typing import Any
+
 import pytest
 from automatic_mails import AUTOMATIC, ORDINARY, mail
 from channel_stage import Staged, until
 from fake_post import PostOffice, free_port
 from mail_stage import ANNA, ARIA, hear, table
 from returned_mails import PEOPLE, PROGRAMS, RETURNED
+from support import LIMIT
 
 
 async def test_no_automatic_mail_is_answered_and_every_other_is(
@@ -63,6 +68,12 @@ async def test_a_mail_without_a_sender_is_taken_and_not_answered(
         ("Authentication-Results: other.example; dmarc=pass", False),
         ("Authentication-Results: mx.example; none (dmarc=pass)", False),
         ("Authentication-Results: mx.example; none (a (b (c) dmarc=pass) d)", False),
+        ("Authentication-Results: mx.example; none (a (b); dmarc=pass )", False),
+        (
+            "Authentication-Results: mx.example; dmarc=fail\n"
+            "Authentication-Results: mx.example; dmarc=pass",
+            False,
+        ),
         ('Authentication-Results: mx.example; x=y reason="; dmarc=pass "', False),
         ("Authentication-Results: mx.example; dkim=fail header.i=dmarc=pass", False),
         ("Authentication-Results: mx.example; dkim=fail dmarc=pass", False),
@@ -77,6 +88,36 @@ async def test_where_a_server_is_trusted_its_word_is_needed(
     await hear(stage, mail(header))
     told = stage.channels.status()["email"]
     assert (told.get("accepted", 0), told["passed_over"]) == (is_answered, not is_answered)
+
+
+async def test_what_is_said_of_the_author_proves_nobody_else(
+    staged: Staged, post: PostOffice
+) -> None:
+    stage = await staged(table(post, trusted_server="mx.example"))
+    proof = "Authentication-Results: mx.example; dmarc=pass"
+    await hear(stage, mail(proof, sender="bert@example.org"), ANNA)
+    assert stage.channels.status()["email"]["passed_over"] == 1
+    await hear(stage, mail(proof), ANNA)
+    assert stage.channels.status()["email"]["accepted"] == 1
+
+
+async def test_others_are_served_while_a_mail_is_looked_through(
+    staged: Staged, post: PostOffice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = await staged(table(post))
+    channel, looked, served = stage.channel("email"), threading.Event(), []
+    plain = channel._looked_through
+
+    def slow(*given: Any) -> Any:
+        served.append(looked.wait(LIMIT / 3))
+        return plain(*given)
+
+    monkeypatch.setattr(channel, "_looked_through", slow)
+    hearing = asyncio.create_task(channel._delivered(mail().encode(), ANNA, [ARIA]))
+    await asyncio.sleep(0)
+    looked.set()
+    await hearing
+    assert served == [True]
 
 
 async def test_a_person_gets_ten_answers_in_ten_minutes(staged: Staged, post: PostOffice) -> None:

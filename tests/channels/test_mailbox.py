@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -104,6 +105,7 @@ async def test_a_mailbox_that_says_nothing_keeps_the_module_from_nothing(
     await until(lambda: unanswered)
     async with asyncio.timeout(LIMIT / 2):  # it is waited for longer than that
         await stage.channels.close()
+    await until(lambda: "imap" not in {each.name for each in threading.enumerate()})
 
 
 async def test_a_fault_over_a_mailbox_ends_no_watching(
@@ -120,3 +122,38 @@ async def test_a_fault_over_a_mailbox_ends_no_watching(
     monkeypatch.setattr(Imap, "start_of", faulty)
     await staged(mailbox(post, imap))
     await until(lambda: len(asked) > 1)
+
+
+async def test_a_mail_that_we_fail_at_keeps_no_other_from_being_read(
+    staged: Staged, post: PostOffice, imap: FakeImap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = await staged(mailbox(post, imap))
+    channel = stage.channel("email")
+    plain = channel._looked_through
+
+    def faulty(raw: bytes, *given: Any) -> Any:
+        if b"poison" in raw:
+            raise RuntimeError("a fault")
+        return plain(raw, *given)
+
+    monkeypatch.setattr(channel, "_looked_through", faulty)
+    await until(lambda: imap._idling)
+    imap.put(mail(body="poison"))
+    imap.put(mail().replace("<1@", "<2@"))
+    await until(lambda: post.mails)
+    assert len(imap.logins) == 1
+    await until(lambda: imap.flags)
+    assert list(imap.flags) == [2]
+
+
+async def test_a_mail_that_cannot_be_marked_is_answered_once_and_the_next_one_too(
+    staged: Staged, post: PostOffice, imap: FakeImap
+) -> None:
+    imap.marks = False
+    stage = await staged(mailbox(post, imap))
+    await until(lambda: imap._idling)
+    for number in (2, 3):
+        imap.put(mail().replace("<1@", f"<{number}@"))
+    await until(lambda: len(post.mails) == 2)
+    assert len(imap.logins) == 1
+    assert "answered, and not marked" in stage.channels.status()["email"]["last_trouble"]

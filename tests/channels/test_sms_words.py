@@ -73,3 +73,15 @@ async def test_a_channel_that_is_not_open_says_to_come_again(staged: Staged) -> 
 async def test_a_stop_within_a_sentence_is_none(staged: Staged) -> None:
     stage = await staged(table())
     assert await hear(stage, "Please stop singing") == "You said: Please stop singing"
+
+
+async def test_who_told_twilio_to_stop_is_asked_nothing_more(
+    staged: Staged, twilio: FakeTwilio
+) -> None:
+    twilio.answers = [(400, {"code": 21610, "message": "unsubscribed"})]
+    stage = await staged(table(api_url=twilio.url, answer_by="rest"))
+    await hear(stage, "Hi", "SM1")
+    await until(lambda: stage.channels.status()["sms"]["parcels"] == {"refused": 1})
+    await hear(stage, "Hello?", "SM2")
+    assert stage.channels.status()["sms"]["refused"] == 1
+    assert len(stage.model.requests) == 1

@@ -7,8 +7,10 @@ from automatic_mails import mail
 from channel_stage import Stage, Staged, until
 from fake_post import PostOffice
 from mail_stage import hear, table
+from sqlalchemy import update
 
 from waifu_llm.channels.whose import who
+from waifu_llm.chats.tables import channel_parcels
 
 
 @pytest.mark.parametrize(
@@ -83,3 +85,22 @@ async def test_who_is_deleted_gets_no_limit_anew(staged: Staged, post: PostOffic
     await write(stage, 1, "anna@example.org")
     assert stage.channels.status()["email"]["refused"] == 1
     assert await stage.rows("users") == []
+
+
+async def test_what_waits_for_one_address_is_not_sent_when_another_stops(
+    staged: Staged, post: PostOffice
+) -> None:
+    post.answers = ["451 not now"]
+    stage = await staged(table(post))
+    await write(stage, 0, "anna+0@example.org")
+    await until(lambda: stage.channels.status()["email"]["parcels"] == {"later": 1})
+    assert await stage.conversations("email").note("anna+1@example.org", "x", stopped=True)
+    now = update(channel_parcels).values(due=0.0)
+    await stage.database.write(lambda connection: connection.execute(now))
+    stage.conversations("email")._outbox.wake()
+
+    async def is_refused() -> bool:
+        return [each.state for each in await stage.rows("channel_parcels")] == ["refused"]
+
+    await until(is_refused)
+    assert post.mails == []

@@ -22,8 +22,6 @@ _AGAIN = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_SUBJECT = 300
-_LONGEST_ID = 990
-"""RFC 5322 has no line of more than 998."""
 
 
 class _WithIds(EmailPolicy):
@@ -91,8 +89,7 @@ def _thread(message: EmailMessage, known: Mapping[str, Any]) -> None:
 
 
 def _is_id(said: str) -> bool:
-    is_writable = said.isascii() and said.isprintable() and len(said) <= _LONGEST_ID
-    return is_writable and ids_in(said) == [said]
+    return said.isascii() and said.isprintable() and ids_in(said) == [said]
 
 
 def _address(address: str, name: str = "") -> Address:
