@@ -20,8 +20,6 @@ class Asked:
     text: str
     taken: float = 0.0
     """When the module said that it has it; 0 where it did not."""
-    was_cut: bool = False
-    """Whether a request that brought it was broken off: with it an answer may have gone."""
     is_stopped: bool = False
     """Whether it was written after a STOP, and before a START."""
 
@@ -129,7 +127,7 @@ def _why_not_heard(person: Person, asked: Asked, heard: set[str]) -> str:
         return "not taken"
     if any(_was_under_way(person, asked, heard, since) for since, _ in person.stops):
         return "under way at STOP"
-    return "cut off" if asked.was_cut else "lost"
+    return "lost"
 
 
 def _was_under_way(person: Person, asked: Asked, heard: set[str], stopped: float) -> bool:

@@ -144,8 +144,13 @@ class ChannelLife:
 
     def maybe(self) -> Counter[tuple[str, str]]:
         """To whom there are answers of which nobody knows whether they arrived."""
-        told = "SELECT channel, address FROM channel_parcels WHERE state = 'maybe'"
-        return Counter(self._rows(told))
+        sent = "SELECT channel, address FROM channel_parcels WHERE state = 'maybe'"
+        said = (
+            "SELECT people.channel, people.address FROM channel_received AS received "
+            "JOIN channel_people AS people ON people.number = received.person "
+            "WHERE received.state = 'maybe'"
+        )
+        return Counter([*self._rows(sent), *self._rows(said)])
 
     def states(self) -> dict[str, int]:
         told = "SELECT 'message ' || state, count(*) FROM channel_received GROUP BY state"

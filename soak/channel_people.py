@@ -53,36 +53,34 @@ class Texter:
 
     async def _stop_for_a_while(self) -> None:
         """What is written meanwhile is never answered."""
-        await self._bring("STOP", Asked("STOP"))
+        await self._bring("STOP")
         stopped = time.monotonic()
         for _ in range(2):
             await self._ask(self.person.asks(is_stopped=True))
         await asyncio.sleep(GRACE_SECONDS)
         self.person.stops.append((stopped, time.monotonic()))
-        await self._bring("START", Asked("START"))
+        await self._bring("START")
 
     async def _ask(self, asked: Asked) -> None:
-        for said in await self._bring(asked.text, asked):
+        for said in await self._bring(asked.text):
             self.person.heard.append(Heard(said))
         asked.taken = time.monotonic()
 
-    async def _bring(self, text: str, asked: Asked) -> list[str]:
+    async def _bring(self, text: str) -> list[str]:
         """What is said to it in TwiML, to all copies together."""
         self._sids += 1
         params = message(text, f"SM{self.person.address}{self._sids}", self.person.address)
         copies = 3 if self._draw.random() < _COPIES else 1
-        said = await asyncio.gather(*(self._post(params, asked) for _ in range(copies)))
+        said = await asyncio.gather(*(self._post(params) for _ in range(copies)))
         return [each for each in said if each]
 
-    async def _post(self, params: dict[str, str], asked: Asked) -> str:
+    async def _post(self, params: dict[str, str]) -> str:
         """Until it is taken."""
         while True:
             try:
                 status, body = await _posted(self._port, params)
-            except ConnectionRefusedError:
-                status, body = 503, ""
             except (OSError, asyncio.IncompleteReadError):
-                asked.was_cut, status, body = True, 503, ""
+                status, body = 503, ""
             if status == 200:
                 found = re.search(r"<Message>(.*)</Message>", body, re.DOTALL)
                 return unescape(found[1]) if found else ""

@@ -48,14 +48,6 @@ def test_a_mail_may_be_brought_again_under_its_id() -> None:
     assert ledger.check(Counter())["brought again"] == 1
 
 
-def test_an_answer_may_go_with_the_request_that_was_cut() -> None:
-    ledger = talked()
-    anna = ledger.person(*ANNA)
-    anna.heard.pop()
-    anna.asked[4].was_cut = True
-    assert ledger.check(Counter())["cut off"] == 1
-
-
 BREAKS: dict[str, Callable[[Person], object]] = {
     "lost": lambda anna: anna.heard.pop(),
     "lost before one that was answered": lambda anna: anna.heard.pop(0),

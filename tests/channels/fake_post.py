@@ -28,7 +28,7 @@ class PostOffice:
         self.mails: list[EmailMessage] = []
         self.envelopes: list[tuple[str, list[str]]] = []
         self.answers: list[str] = []
-        self.quits_badly = False
+        self.hangs_up_at_quit = False
         self.refused_sender = ("", "")
         """At which command, and who."""
         self._server: asyncio.Server
@@ -61,7 +61,9 @@ class PostOffice:
         return "250 OK"
 
     async def handle_QUIT(self, server: Any, session: Any, envelope: Any) -> str:
-        return "421 4.3.2 Too late" if self.quits_badly else "221 Bye"
+        if self.hangs_up_at_quit:
+            server.transport.abort()
+        return "221 Bye"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         answer = self.answers.pop(0) if self.answers else "250 OK"

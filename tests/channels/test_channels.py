@@ -30,10 +30,14 @@ class Paper(Channel):
     fails = ""
 
     async def open(self, conversations: Conversations) -> None:
+        self.is_heard = True
         if self.fails == "open":
             raise RuntimeError("no paper")
         self.conversations = conversations
         self.brought: list[str] = []
+
+    async def close(self) -> None:
+        self.is_heard = False
 
     async def deliver(self, parcel: Parcel) -> Delivered:
         if self.fails == "deliver":
@@ -203,6 +207,7 @@ async def test_a_channel_that_does_not_open_costs_only_itself(staged: Staged, pa
     states = {name: each["state"] for name, each in told.items()}
     assert states == {"paper": "failed", "sms": "open", "broken": "failed", "wrong": "failed"}
     assert "no paper" in told["paper"]["last_trouble"]
+    assert not stage.channel("paper").is_heard  # what nobody would answer
     assert "does not import" in told["broken"]["last_trouble"]
     assert "not a class" in told["wrong"]["last_trouble"]
 
@@ -333,8 +338,23 @@ async def test_what_waits_of_a_deleted_person_makes_nobody_anew(staged: Staged) 
     assert len(stage.model.requests) == 1
 
 
-async def test_what_the_model_was_asked_in_vain_counts(staged: Staged) -> None:
-    stage = await staged({"paper": {**PAPER["paper"], "limits": {"per_ten_minutes": 2}}})
+async def test_no_excuse_is_made_to_who_was_deleted_meanwhile(staged: Staged) -> None:
+    stage = await staged(PAPER)
+    stage.model.say = lambda _: Forbidden("no")
+    stage.model.gate.clear()
+    await say(stage, "Hello")
+    await until(lambda: stage.model.running)
+    (user,) = await stage.rows("users")
+    await stage.do("USER_DELETE", user_id=user.id)
+    stage.model.gate.set()
+    await until(lambda: not stage.channels.status()["paper"]["waiting"])
+    assert (await stage.rows("users"), stage.channel("paper").brought) == ([], [])
+
+
+@pytest.mark.parametrize("excuse", ["Not now.", ""])
+async def test_what_the_model_was_asked_in_vain_counts(staged: Staged, excuse: str) -> None:
+    few = {"limits": {"per_ten_minutes": 2}, "excuse": excuse}
+    stage = await staged({"paper": {**PAPER["paper"], **few}})
     stage.model.say = lambda _: Forbidden("no")
     for number in range(4):
         await say(stage, "Hello", f"{number}")

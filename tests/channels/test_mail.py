@@ -32,16 +32,6 @@ async def test_a_mail_is_answered_in_its_thread(staged: Staged, post: PostOffice
     assert [role for role, _ in await stage.said()] == ["user", "assistant"]
 
 
-async def test_a_server_that_ends_badly_has_taken_the_mail(
-    staged: Staged, post: PostOffice
-) -> None:
-    post.quits_badly = True
-    stage = await staged(table(post))
-    await hear(stage, mail())
-    await until(lambda: stage.channels.status()["email"]["parcels"])
-    assert stage.channels.status()["email"]["parcels"] == {"sent": 1}
-
-
 async def test_long_ids_are_answered_as_they_are(staged: Staged, post: PostOffice) -> None:
     stage = await staged(table(post))
     ids = [f"<{number}{'a' * 500}@example.org>" for number in (1, 2)]

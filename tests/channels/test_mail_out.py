@@ -61,3 +61,14 @@ async def test_an_answer_that_comes_back_is_told_and_not_answered(
     assert (told["returned"], "No such user" in told["last_trouble"]) == (1, True)
     assert [each.state for each in await stage.rows("channel_parcels")] == ["returned"]
     assert len(stage.model.requests) == 1
+
+
+async def test_a_server_that_hangs_up_in_the_end_has_taken_the_mail(
+    staged: Staged, post: PostOffice
+) -> None:
+    post.hangs_up_at_quit = True
+    stage = await staged(table(post))
+    await hear(stage, mail())
+    await until(lambda: stage.channels.status()["email"]["parcels"])
+    assert stage.channels.status()["email"]["parcels"] == {"sent": 1}
+    assert len(post.mails) == 1

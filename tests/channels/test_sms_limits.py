@@ -79,3 +79,10 @@ async def test_only_who_is_allowed_is_answered(staged: Staged) -> None:
     assert await hear(stage, "Hi", "SA", ANNA)
     assert await hear(stage, "Hi", "SB", BERT) is None
     assert [each.display_name for each in await stage.rows("users")] == [ANNA]
+
+
+async def test_an_answer_that_is_too_dear_to_be_said_counts_as_one(staged: Staged) -> None:
+    stage = await staged(table(limits={"cost_per_day_per_person": 1, "per_ten_minutes": 2}))
+    stage.model.say = lambda _: "word " * 60  # two segments
+    assert [await hear(stage, "Hi", f"SM{number}") for number in range(4)] == [None] * 4
+    assert len(stage.model.requests) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,7 +13,8 @@ from fake_twilio import ACCOUNT, NUMBER, TOKEN, FakeTwilio
 from sms_stage import ANNA, hear, table
 from support import LIMIT
 
-from waifu_llm.channels import Delivered
+from waifu_llm.channels import Delivered, saying
+from waifu_llm.channels.accepted import Accepted
 
 pytestmark = pytest.mark.usefixtures("auth_token")
 
@@ -201,3 +203,62 @@ async def test_no_answer_overtakes_one_that_is_on_its_way(
     assert [each["Body"] for each in twilio.sent] == ["You said: one", "You said: two"]
     await until(lambda: stage.channels.status()["sms"]["parcels"] == {"sent": 2})
     assert await hear(stage, "three", "SM3") == "You said: three"
+
+
+async def states(stage: Stage) -> list[str]:
+    return [each.state for each in await stage.rows("channel_received")]
+
+
+async def test_what_is_said_to_a_webhook_is_noted_a_moment_later(
+    staged: Staged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saying, "MOMENT_SECONDS", 0.0)
+    stage = await staged(table())
+    assert await hear(stage, "Hi")
+
+    async def is_noted() -> bool:
+        return await states(stage) == ["answered"]
+
+    await until(is_noted)
+
+
+async def test_what_was_handed_over_at_the_end_was_said(staged: Staged) -> None:
+    first = await staged(table())
+    assert await hear(first, "Hi")
+    await first.close()
+    again = await staged(table())
+    assert await states(again) == ["answered"]
+
+
+async def test_of_what_a_module_dies_over_nobody_knows_whether_it_was_said(
+    staged: Staged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saying, "MOMENT_SECONDS", LIMIT)
+    first = await staged(table())
+    assert await hear(first, "Hi")
+    assert await states(first) == ["saying"]
+    first.conversations("sms")._accepted._saying._handed.clear()  # as when it is killed
+    await first.die()
+    again = await staged(table())
+    assert await states(again) == ["maybe"]
+    assert "not known whether they were heard" in again.channels.status()["sms"]["last_trouble"]
+    assert await hear(again, "Hi") is None
+
+
+async def test_a_request_that_goes_away_when_it_is_settled_costs_no_answer(
+    staged: Staged, twilio: FakeTwilio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = await staged(table(api_url=twilio.url))
+    requests: list[asyncio.Task[str | None]] = []
+    plain = Accepted._kept
+
+    async def kept(self: Accepted, *given: Any) -> Any:
+        requests[0].cancel()
+        await asyncio.wait(requests)
+        return await plain(self, *given)
+
+    monkeypatch.setattr(Accepted, "_kept", kept)
+    requests.append(asyncio.create_task(hear(stage, "Hi")))
+    await until(lambda: twilio.sent)
+    assert [each["Body"] for each in twilio.sent] == ["You said: Hi"]
+    assert await states(stage) == ["answered"]

@@ -31,12 +31,13 @@ async def test_an_answer_under_way_is_not_sent_to_who_says_stop(
 ) -> None:
     stage = await staged(table(api_url=twilio.url, answer_by="rest"))
     stage.model.gate.clear()
-    await hear(stage, "one", "SM1")
+    for number in range(2):
+        await hear(stage, "Hi", f"SM{number}")
     await until(lambda: stage.model.running)
     await hear(stage, "STOP", "SM2")
     stage.model.gate.set()
-    await until(lambda: stage.channels.status()["sms"].get("refused"))
-    assert twilio.sent == []
+    await until(lambda: stage.channels.status()["sms"].get("refused") == 2)
+    assert (twilio.sent, len(stage.model.requests)) == ([], 1)
 
 
 @pytest.mark.parametrize("word", ["HELP", "info"])

@@ -14,6 +14,7 @@ from waifu_llm.channels.desk import Desk
 from waifu_llm.channels.outbox import Outbox
 from waifu_llm.channels.people import Person
 from waifu_llm.channels.received import Received
+from waifu_llm.channels.saying import Saying
 from waifu_llm.channels.talk import Question
 from waifu_llm.channels.whose import who
 from waifu_llm.channels.work import Work
@@ -34,13 +35,19 @@ class Accepted:
     def __init__(self, desk: Desk, outbox: Outbox) -> None:
         self._desk = desk
         self._outbox = outbox
+        self._saying = Saying(desk, outbox)
         self._tasks = Tasks()
         self._under_way: dict[str, Work] = {}
+
+    async def open(self) -> None:
+        await self._saying.open()
+        await self.resume()
 
     async def close(self) -> None:
         """What is under way is put down; it is in the store."""
         self._tasks.cancel()
         await self._tasks.over()
+        await self._saying.close()
 
     async def resume(self) -> None:
         """Take up what is accepted and nobody works on."""
@@ -68,8 +75,11 @@ class Accepted:
         if state != "accepted":
             return Taken("known" if state == "known" else "refused")
         work.is_waited_for = within > 0
-        self._start(Received(key, said.person, said.text, dict(said.about), 0), work)
-        return await work.wait(within) if within > 0 else Taken("later")
+        message = Received(key, said.person, said.text, dict(said.about), 0)
+        self._start(message, work)
+        if not work.is_waited_for:
+            return Taken("later")
+        return await self._saying.wait(message, work, within)
 
     async def _accept(self, said: Said) -> str:
         desk = self._desk
@@ -199,8 +209,8 @@ class Accepted:
         if question:
             await self._desk.talk.keep(transaction, question, text)
         await spending.note_reply(transaction, name, person.who, cost)
-        await received.settle(transaction, name, message.key, "answered")
         by_us = by_us or await parcels.are_under_way(transaction, name, message.address)
+        await received.settle(transaction, name, message.key, "answered" if by_us else "saying")
         if by_us:
             to = person.user, message.address
             await parcels.send(transaction, name, *to, text, message.about)
@@ -220,9 +230,8 @@ class Accepted:
         name = self._desk.name
 
         async def work(transaction: Transaction) -> None:
-            waits = await received.is_waiting(transaction, name, message.key)
             await received.settle(transaction, name, message.key, state)
-            if asked and waits:  # else the person may be gone
+            if asked:
                 await spending.note_reply(transaction, name, asked.who, 0)
 
         await self._desk.store.write(work)

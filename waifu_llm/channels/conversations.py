@@ -36,7 +36,7 @@ class ChannelConversations:
     async def open(self) -> None:
         """Take up what the last life left, before anybody is heard."""
         await self._outbox.open()
-        await self._accepted.resume()
+        await self._accepted.open()
 
     def begin(self) -> None:
         """Bring answers: the channel is open."""

@@ -1,4 +1,5 @@
-"""What came, in the store: accepted → answered | refused | failed. Known by a digest of its id.
+"""What came, in the store: accepted → answered | saying | refused | failed, and saying → answered |
+maybe. Known by a digest of its id.
 
 Each function is part of a transaction. Of what is over only that it was is kept, for a while; its
 words are taken out at once.
@@ -13,7 +14,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, true, update
 
 from waifu_llm.channels.channel import Said
 from waifu_llm.chats.fields import storable
@@ -72,6 +73,22 @@ async def settle(transaction: Transaction, channel: str, key: str, state: str) -
     values = {"state": state, "text": "", "about": "{}"}
     changed = update(channel_received).where(*_this(channel, key))
     await transaction.run(changed.values(values))
+
+
+async def said(transaction: Transaction, channel: str, keys: Collection[str]) -> int:
+    """Of how many it was not known yet that whoever was handed the answer has it."""
+    return await _settle_said(transaction, channel_received.c.id.in_(keys), channel, "answered")
+
+
+async def left_over(transaction: Transaction, channel: str) -> int:
+    """What was being said when the module died."""
+    return await _settle_said(transaction, true(), channel, "maybe")
+
+
+async def _settle_said(transaction: Transaction, which: Any, channel: str, state: str) -> int:
+    saying = channel_received.c.channel == channel, channel_received.c.state == "saying"
+    changed = update(channel_received).where(which, *saying).values(state=state)
+    return len(await transaction.all(changed.returning(channel_received.c.id)))
 
 
 async def unanswered(
