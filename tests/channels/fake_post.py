@@ -147,6 +147,7 @@ class FakeImap:
         self.refuses = False
         self.marks = True
         self._idles = idles
+        self._is_untold = False
         self._writers: set[asyncio.StreamWriter] = set()
         self._idling: dict[asyncio.StreamWriter, str] = {}
         self._server: asyncio.Server
@@ -168,6 +169,7 @@ class FakeImap:
     def put(self, raw: str) -> int:
         number = max(self.mails, default=0) + 1
         self.mails[number] = raw.replace("\n", "\r\n").encode()
+        self._is_untold = not self._idling
         for writer in self._idling:
             writer.write(b"* %d EXISTS\r\n" % len(self.mails))
         return number
@@ -196,6 +198,9 @@ class FakeImap:
     def _answer(self, writer: asyncio.StreamWriter, tag: str, asked: str) -> None:
         if asked == "IDLE":
             self._idling[writer] = tag
+            if self._is_untold:
+                writer.write(b"* %d EXISTS\r\n" % len(self.mails))
+            self._is_untold = False
             writer.write(b"+ idling\r\n")
             return
         if asked.startswith("LOGIN"):
@@ -207,7 +212,8 @@ class FakeImap:
 
     def _said(self, asked: str) -> list[bytes]:
         if asked == "CAPABILITY":
-            return [b"* CAPABILITY IMAP4rev1" + (b" IDLE" if self._idles else b"") + b"\r\n"]
+            more = b" IDLE" if self._idles and self.logins else b""  # told to whom it knows
+            return [b"* CAPABILITY IMAP4rev1" + more + b"\r\n"]
         if asked.startswith("SELECT"):
             following = max(self.mails, default=0) + 1
             return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from channel_stage import Stage
-from fake_post import FakeImap, PostOffice, deliver
+from fake_post import PostOffice, deliver
 
 ANNA, ARIA = "anna@example.org", "aria@waifu.example"
 RETURNS = "aria+returned@waifu.example"
@@ -19,7 +19,7 @@ def table(post: PostOffice | int, **more: Any) -> dict[str, dict[str, Any]]:
     return {"email": {**common, **way, **door, **more}}
 
 
-def mailbox(post: PostOffice | int, imap: FakeImap, **more: Any) -> dict[str, dict[str, Any]]:
+def mailbox(post: PostOffice | int, imap: Any, **more: Any) -> dict[str, dict[str, Any]]:
     way = {"imap_host": "127.0.0.1", "imap_port": imap.port, "imap_security": "none"}
     who = {"imap_user": "aria", "imap_poll_seconds": 1, "listen_host": ""}
     return table(post, **{**way, **who, **more})

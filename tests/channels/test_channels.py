@@ -13,8 +13,19 @@ import pytest
 from channel_stage import Stage, Staged, until
 
 from waifu_llm.channel_specs import ChannelSpec
-from waifu_llm.channels import Channel, Conversations, Delivered, Parcel, Said, Taken, accepted
+from waifu_llm.channels import (
+    Channel,
+    Conversations,
+    Delivered,
+    Parcel,
+    Said,
+    Taken,
+    accepted,
+    outbox,
+    parcels,
+)
 from waifu_llm.channels.persona import Persona
+from waifu_llm.chats.database import StoreAway
 from waifu_llm.conversation import Message
 from waifu_llm.errors import ContextTooLong, Forbidden, RateLimited
 from waifu_llm.paths import bundled_providers
@@ -395,3 +406,40 @@ async def test_with_a_chat_every_word_of_it_is_deleted(staged: Staged) -> None:
     stage.model.gate.set()
     await until(lambda: not stage.channels.status()["paper"]["waiting"])
     assert "canary" not in await stage.words()
+
+
+async def test_a_fault_over_the_parcels_ends_no_carrier(
+    staged: Staged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, faults = parcels.next_one, []
+
+    async def faulty(*given: Any) -> Any:
+        if len(faults) < outbox.CARRIERS:
+            faults.append(given)
+            raise RuntimeError("a fault")
+        return await plain(*given)
+
+    monkeypatch.setattr(parcels, "next_one", faulty)
+    monkeypatch.setattr(outbox, "_AWAY_SECONDS", 0.01)
+    stage = await staged(PAPER)
+    await say(stage, "Hello")
+    await until(lambda: stage.channel("paper").brought)
+
+
+async def test_a_parcel_that_went_while_the_store_was_away_does_not_go_again(
+    staged: Staged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, away = parcels.gone, [StoreAway("away"), StoreAway("away")]
+
+    async def gone(*given: Any) -> None:
+        if away:
+            raise away.pop()
+        await plain(*given)
+
+    monkeypatch.setattr(parcels, "gone", gone)
+    monkeypatch.setattr(outbox, "_AWAY_SECONDS", 0.01)
+    stage = await staged(PAPER)
+    await say(stage, "Hello")
+    await until(lambda: stage.channels.status()["paper"]["parcels"] == {"sent": 1})
+    assert [each.state for each in await stage.rows("channel_parcels")] == ["sent"]
+    assert stage.channel("paper").brought == ["You said: Hello"]

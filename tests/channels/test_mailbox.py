@@ -157,3 +157,22 @@ async def test_a_mail_that_cannot_be_marked_is_answered_once_and_the_next_one_to
     await until(lambda: len(post.mails) == 2)
     assert len(imap.logins) == 1
     assert "answered, and not marked" in stage.channels.status()["email"]["last_trouble"]
+
+
+async def test_what_comes_just_before_it_is_waited_is_not_waited_for(
+    staged: Staged, post: PostOffice, imap: FakeImap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Imap.wait
+    loop = asyncio.get_running_loop()
+
+    async def put() -> None:
+        if not imap.mails:
+            imap.put(mail())
+
+    def late(self: Imap, stopped: Any) -> None:
+        asyncio.run_coroutine_threadsafe(put(), loop).result(LIMIT)
+        plain(self, stopped)
+
+    monkeypatch.setattr(Imap, "wait", late)
+    await staged(mailbox(post, imap, imap_poll_seconds=3600))
+    await until(lambda: post.mails)

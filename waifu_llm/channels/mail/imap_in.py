@@ -45,7 +45,8 @@ class Imap:
         with _said_plainly(self._mailbox.host):
             server = self._server = _connected(self._mailbox)
             server.login(self._mailbox.user, self._mailbox.password)
-            self._can_idle = "IDLE" in server.capabilities
+            # What a server can is asked anew: some say all of it only to whom they know.
+            self._can_idle = b"IDLE" in _ok(server.capability())[0].upper().split()
             _ok(server.select(_quoted(self._mailbox.folder)))
             self._validity = int(_number(server.response("UIDVALIDITY")) or 0)
             self._next = int(_number(server.response("UIDNEXT")) or 0)
@@ -96,16 +97,18 @@ class Imap:
                 _ok(self._server.noop())
 
     def _idle(self, until: float, stopped: Callable[[], bool]) -> None:
-        """What came before the server said that it waits is found when the time is over."""
-        server = self._server
+        """What came meanwhile is told before the server says that it waits, or is found when the
+        time is over."""
+        server, is_there = self._server, False
         server.send(_IDLE_TAG + b" IDLE\r\n")
         while not (line := server.readline()).startswith(b"+"):
             if not line or line.startswith(_IDLE_TAG):
                 raise Unavailable("The mail server does not wait for new mails.")
+            is_there = is_there or line.rstrip().endswith(b" EXISTS")
         with selectors.DefaultSelector() as selector:
             selector.register(server.socket(), selectors.EVENT_READ)
-            while time.monotonic() < until and not stopped() and not selector.select(0.5):
-                pass
+            while not (is_there or stopped()) and time.monotonic() < until:
+                is_there = bool(selector.select(0.5))
         server.send(b"DONE\r\n")
         while line := server.readline():
             if line.startswith(_IDLE_TAG):
