@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from channel_stage import Stage, Staged, until
+from sqlalchemy import delete
 
 from waifu_llm.channel_specs import ChannelSpec
 from waifu_llm.channels import (
@@ -26,6 +27,7 @@ from waifu_llm.channels import (
 )
 from waifu_llm.channels.persona import Persona
 from waifu_llm.chats.database import StoreAway
+from waifu_llm.chats.tables import members
 from waifu_llm.conversation import Message
 from waifu_llm.errors import ContextTooLong, Forbidden, RateLimited
 from waifu_llm.paths import bundled_providers
@@ -443,3 +445,18 @@ async def test_a_parcel_that_went_while_the_store_was_away_does_not_go_again(
     await until(lambda: stage.channels.status()["paper"]["parcels"] == {"sent": 1})
     assert [each.state for each in await stage.rows("channel_parcels")] == ["sent"]
     assert stage.channel("paper").brought == ["You said: Hello"]
+
+
+async def test_an_answer_for_a_chat_that_its_person_left_is_not_said(staged: Staged) -> None:
+    stage = await staged(PAPER)
+    stage.model.gate.clear()
+    await say(stage, "Hello")
+    await until(lambda: stage.model.running)
+    await stage.database.write(lambda connection: connection.execute(delete(members)))
+    stage.model.gate.set()
+    await until(lambda: not stage.channels.status()["paper"]["waiting"])
+    told = stage.channels.status()["paper"]
+    assert (told["refused"], "is not said" in told["last_trouble"]) == (1, True)
+    await say(stage, "Again", "2")
+    await until(lambda: stage.channel("paper").brought)
+    assert stage.channel("paper").brought == ["You said: Again"]
