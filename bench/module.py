@@ -44,9 +44,3 @@ def percentile(values: Sequence[float], percent: int) -> float:
     if len(values) == 1:
         return values[0]
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
-
-
-def write_table(rows: Sequence[Row], machine: str) -> str:
-    lines = [f"Measured on {machine}.", "", "| | measured | aim |", "|---|---|---|"]
-    lines += [f"| {row.what} | {row.figure} | {row.aim} |" for row in rows]
-    return "\n".join(lines) + "\n"

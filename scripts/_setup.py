@@ -116,8 +116,16 @@ def _make_module() -> None:
     _clear()
     _create()
     say("Installing waifu-llm.")
-    _pip("install", "--no-user", "--editable", ".")
+    try:
+        _install("all")
+    except SetupError:  # some system has no wheel of one: the module needs none of them
+        say("Not all extras can be had here. Installing the module without them.")
+        _install()
     _point_to_checkout()
+
+
+def _install(extra: str = "") -> None:
+    _pip("install", "--no-user", "--editable", f".[{extra}]" if extra else ".")
 
 
 def _add_dev() -> None:

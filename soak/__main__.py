@@ -17,6 +17,7 @@ scripts/soak --generations 1000 --worker-halts 5 --lease 30   or have one stand 
 scripts/soak --generations 1000 --redis-restarts 5 --redis-empties 5   or lose Redis
 scripts/soak --generations 1000 --worker-kills 5 --slow 0.05   with so many seconds to Redis
 scripts/soak --generations 100000 --plain             and see that Redis holds what it held before
+scripts/soak --helpers 5000    let models call so often helpers that hang, die and vanish, instead
 scripts/soak --broker-restarts 5   restart RabbitMQ, PostgreSQL and the core so often instead
 """
 
@@ -32,8 +33,7 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))  # the fake upstreams
-sys.path.append(sys.path[-1] + "/doors")  # the plain client
-sys.path.append(sys.path[-2] + "/channels")  # mail servers
+sys.path.append(sys.path[-1] + "/channels")  # mail servers
 
 from fake_upstreams.running import running_upstream
 
@@ -43,6 +43,7 @@ from soak.chats import send_instructions
 from soak.clients import ANSWER_SECONDS, KEYS, Crowd
 from soak.cycles import SPARE_DESCRIPTORS, come_and_go
 from soak.family import Core, left_of, start_core
+from soak.helpers import call_helpers
 from soak.history import Violation
 from soak.installs import kill_installations
 from soak.job_kills import kill_among_jobs
@@ -94,6 +95,8 @@ async def _run(home: Path, chosen: argparse.Namespace) -> None:
         await restart_over_and_over(home, chosen.broker_restarts, random.Random(chosen.seed))
     elif chosen.generations:
         await spread_and_kill(home, _plan(chosen), random.Random(chosen.seed))
+    elif chosen.helpers:
+        await call_helpers(home, chosen.helpers, random.Random(chosen.seed))
     elif chosen.queued:
         await take_what_waits(home, chosen.queued)
     else:
@@ -119,6 +122,7 @@ def _chosen() -> argparse.Namespace:
     parser.add_argument("--channel-kills", type=int, default=0)
     parser.add_argument("--store", default="")
     parser.add_argument("--broker-restarts", type=int, default=0)
+    parser.add_argument("--helpers", type=int, default=0)
     parser.add_argument("--queued", type=int, default=0)
     parser.add_argument("--generations", type=int, default=0)
     parser.add_argument("--worker-kills", type=int, default=0)

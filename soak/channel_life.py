@@ -101,7 +101,7 @@ class ChannelLife:
             Violation: When it does not listen.
         """
         flags = ["--http-port", str(self.http), "--log-level", "warning"]
-        self._core, self._url = await start_core(self.home, *flags, environ=SECRETS)
+        self._core, self._url = await start_core(self.home, *flags, **SECRETS)
         if not self._url:
             raise Violation(f"the module does not start: {self._log()[-2000:]}")
 

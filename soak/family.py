@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
 
 Core = asyncio.subprocess.Process
 
 
-def put_provider(home: Path, name: str, code: str, settings: tuple[str, ...] = ()) -> None:
+def put_provider(
+    home: Path,
+    name: str,
+    code: str,
+    settings: tuple[str, ...] = (),
+    capabilities: tuple[str, ...] = (),
+) -> None:
     """Write a provider into a home; its class is `Provided`."""
     folder = home / "providers" / name
     folder.mkdir(parents=True)
     declared = f'name = "{name}"\ntitle = "{name}"\nentry = "provider:Provided"\n'
+    declared += f"capabilities = {json.dumps(capabilities)}\n"
     declared += "".join(f"settings.{each}.help = 'any'\n" for each in settings)
     (folder / "provider.toml").write_text(declared, "utf-8")
     (folder / "provider.py").write_text(dedent(code), "utf-8")
 
 
-async def start_core(home: Path, *flags: str, environ: Mapping[str, str] = {}) -> tuple[Core, str]:
+async def start_core(home: Path, *flags: str, **environ: str) -> tuple[Core, str]:
     """Returns the process, and where it listens."""
     core = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "waifu_llm", "serve", "--port", "0", *flags),

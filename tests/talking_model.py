@@ -18,7 +18,8 @@ from waifu_llm.redaction import Redactor
 from waifu_llm.specs import ProviderSpec
 from waifu_llm.stored import Stored
 
-Say = Callable[[Request], str | WaifuError]
+Say = Callable[[Request], str | WaifuError | tuple[str, WaifuError]]
+"""What the model says, or fails with; or the one after the other."""
 
 
 def last_word(request: Request) -> str:
@@ -39,11 +40,13 @@ class Running:
             await model.gate.wait()
             await asyncio.sleep(0)
             said = model.say(request)
-            if isinstance(said, WaifuError):
-                sink.failed(said)
+            said = ("", said) if isinstance(said, WaifuError) else said
+            text, error = said if isinstance(said, tuple) else (said, None)
+            for piece in re.findall(r"\S*\s*", text):
+                sink.chunk(piece)
+            if error:
+                sink.failed(error)
             else:
-                for piece in re.findall(r"\S*\s*", said):
-                    sink.chunk(piece)
                 sink.done(Result())
             sink.flush()
         finally:

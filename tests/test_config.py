@@ -2,7 +2,8 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from waifu_llm.config import Config, ConfigError, resolve, settings
+from waifu_llm.config import Config, ConfigError, settings
+from waifu_llm.config_layers import resolve
 
 
 @pytest.fixture

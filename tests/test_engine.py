@@ -6,8 +6,8 @@ import asyncio
 import json
 
 import pytest
+from guest_stage import KEYED, OPEN, OTHER, STORED, Shop, ask, ask_lasting, asked, load, turns
 from support import LIMIT
-from test_guest import KEYED, OPEN, OTHER, STORED, Shop, ask, ask_lasting, asked, load, turns
 
 from waifu_llm.engine import Engine
 from waifu_llm.errors import InvalidProvider, Unavailable, WaifuError

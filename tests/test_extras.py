@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from waifu_llm.config import ConfigError
-from waifu_llm.extras import needed
+from waifu_llm.extras import needed, with_extra
 
 ROOT = Path(__file__).parent.parent
 WITHOUT = "import sys; sys.modules['{}'] = None; from waifu_llm.__main__ import main; main()"
@@ -40,12 +41,31 @@ def test_what_is_missing_is_named_with_its_extra(library, arguments, extra, tmp_
     )
     assert (ended.returncode, "Traceback" in ended.stderr) == (2, False), ended.stderr
     assert f"`{library}`" in ended.stderr
-    assert f"waifu-llm[{extra}]" in ended.stderr
+    assert re.search(rf'Run: .* install .*\[{extra}\]"$', ended.stderr.strip())
 
 
 def test_helpers_of_the_configuration_need_their_extra(tmp_path) -> None:
     (tmp_path / "waifu-llm.toml").write_text('[helpers.box]\nmcp = "box"\n', "utf-8")
     test_what_is_missing_is_named_with_its_extra("h11", ["serve", "--port", "0"], "http", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("origin", "installed"),
+    [
+        ("{}", '"waifu-llm[http]"'),
+        ('{"url": "file:///a/b%20c", "dir_info": {}}', '"/a/b c[http]"'),
+        ('{"url": "file:///a", "dir_info": {"editable": true}}', '-e "/a[http]"'),
+        ('{"url": "file:///a/b.whl", "archive_info": {}}', '"/a/b.whl[http]"'),
+        ('{"url": "https://a/b.whl", "archive_info": {}}', '"waifu-llm[http] @ https://a/b.whl"'),
+        (
+            '{"url": "https://a/b", "vcs_info": {"vcs": "git"}}',
+            '"waifu-llm[http] @ git+https://a/b"',
+        ),
+    ],
+)
+@pytest.mark.skipif(os.name == "nt", reason="paths are others there")
+def test_it_comes_from_where_the_module_came_from(origin, installed) -> None:
+    assert with_extra("http", origin) == installed
 
 
 def test_a_module_of_our_own_that_is_missing_is_a_fault() -> None:

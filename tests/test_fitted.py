@@ -3,7 +3,7 @@
 import pytest
 
 from waifu_llm.backend import Request
-from waifu_llm.conversation import Message, Params, ToolCall
+from waifu_llm.conversation import Message, Params, Penalties, ToolCall
 from waifu_llm.errors import InvalidModel, InvalidPrompt, Unsupported
 from waifu_llm.fitted import fitted
 from waifu_llm.specs import ProviderSpec
@@ -38,6 +38,27 @@ async def test_what_a_provider_does_not_take_is_refused_by_name(params, capabili
     with pytest.raises(Unsupported, match=f"`vendor` does not take `{capability}`"):
         await fitted(request(**params), spec())
     await fitted(request(**params), spec(capability))
+
+
+@pytest.mark.parametrize(
+    ("params", "capability"),
+    [
+        ({"top_p": 1.0}, "top_p"),
+        ({"penalties": Penalties(presence=0)}, "presence_penalty"),
+        ({"penalties": Penalties(frequency=0)}, "frequency_penalty"),
+        ({"penalties": Penalties(repetition=1)}, "repetition_penalty"),
+    ],
+)
+async def test_what_changes_nothing_is_for_those_who_take_it(params, capability):
+    without = (await fitted(request(**params), spec())).params
+    assert (without.top_p, without.penalties or Penalties()) == (None, Penalties())
+    assert (await fitted(request(**params), spec(capability))).params == request(**params).params
+
+
+async def test_a_penalty_that_changes_something_is_refused_beside_one_that_does_not():
+    penalties = Penalties(presence=0, repetition=1.1)
+    with pytest.raises(Unsupported, match="repetition_penalty"):
+        await fitted(request(penalties=penalties), spec())
 
 
 async def test_tools_do_not_go_with_a_prompt():

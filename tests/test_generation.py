@@ -475,3 +475,19 @@ async def test_a_later_round_may_wait_for_a_place_too(clock, ear):
     assert not generation.ended
     clock.passes(2)
     assert "first token" in ear.finals[0].error.message
+
+
+async def test_a_wait_in_a_later_round_is_neither_counted_nor_given(clock, ear):
+    """A whole answer has what it had left; and the queue that counts is the first."""
+    generation = started(ear, first=10, stream=False)
+    clock.passes(3)
+    generation.rests(lambda: None)
+    generation.starts(Limits(10, 10))
+    generation.still_waits()
+    clock.passes(30)
+    generation.begins()
+    clock.passes(6.5)
+    assert not generation.ended
+    clock.passes(1)
+    assert ear.finals[0].error.code == "TIMEOUT"
+    assert ear.finals[0].timing.queued_ms == 0

@@ -1,3 +1,4 @@
+import json
 import logging
 import re
 
@@ -82,3 +83,31 @@ def test_a_log_hides_secrets_in_tracebacks(log, written):
 def test_a_log_writes_percent_signs_as_they_are(log, written):
     log.error("%s%% of %s", 5, "sk-secret %d")
     assert written == ["5% of *** %d"]
+
+
+@pytest.mark.parametrize("secret", ['quo"ted', "back\\slash", "sla/shed"])
+def test_a_secret_is_hidden_as_json_spells_it(secret):
+    written = json.dumps(secret)
+    for each in (written, written.replace("/", "\\/")):
+        assert Redactor([secret]).clean(f'{{"k": {each}}}') == f'{{"k": "{HIDDEN}"}}'
+
+
+def test_what_was_read_is_cleaned_in_all_its_parts():
+    redactor = Redactor(['a"b\\c', "12345", "nope"])
+    told = {"x": ['a"b\\c', 'it is "a\\"b\\\\c"', 12345, 1.5, None, True], 'a"b\\c!': "\nope"}
+    assert redactor.clean_within(told) == {
+        "x": [HIDDEN, f'it is "{HIDDEN}"', HIDDEN, 1.5, None, True],
+        f"{HIDDEN}!": "\nope",
+    }
+
+
+def test_what_has_no_secret_is_left_as_it_is():
+    told = {"x": ["y"] * 3}
+    assert Redactor(["secret"]).clean_within(told) is told
+
+
+def test_what_nobody_can_look_into_is_hidden():
+    deep = "secret"
+    for _ in range(2000):
+        deep = [deep]
+    assert Redactor(["secret"]).clean_within(deep) == HIDDEN

@@ -54,7 +54,7 @@ def steps(setup, monkeypatch):
     return steps
 
 
-MODULE_STEPS = ["create", ("--editable", ".")]
+MODULE_STEPS = ["create", ("--editable", ".[all]")]
 DEV_STEPS = [("ruff", "a; b == 'c'")]
 
 
@@ -121,6 +121,19 @@ def test_a_module_that_stands_still_runs_when_the_dev_group_cannot_be_added(
         setup.ready(dev=True)
     setup.ready()
     assert steps == MODULE_STEPS
+
+
+def test_the_module_is_installed_where_its_extras_cannot_be(setup, steps, monkeypatch, capsys):
+    def install(*arguments):
+        if arguments[-1] == ".[all]":
+            raise setup.SetupError("There is no wheel.")
+        steps.append(arguments[2:])
+
+    monkeypatch.setattr(setup, "_pip", install)
+    setup.ready()
+    setup.ready()
+    assert steps == ["create", ("--editable", ".")]
+    assert "without them" in capsys.readouterr().err
 
 
 def test_a_file_in_the_way_is_named(setup):

@@ -11,6 +11,7 @@ import pytest
 from services.postgres import Postgres
 from services.rabbitmq import RabbitMQ
 from services.redis import Redis
+from soak.helper_talks import Talk
 from soak.history import History, Violation
 from soak.jobs import Heard
 
@@ -64,6 +65,26 @@ def test_who_writes_over_channels_is_answered_once_over_any_kill() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "killed 2 times" in done.stdout
+
+
+def test_whatever_helpers_do_each_conversation_has_its_answer() -> None:
+    command = [sys.executable, "-m", "soak", "--helpers", "200", "--seed", "7"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "200 conversations" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("talk", "said"),
+    [
+        (Talk("#1.0#", []), "#1.0# heard #2.1#"),
+        (Talk("#1.0#", [[("well", "#1.1#")]]), "heard #1.1#"),
+    ],
+    ids=["another's", "no answer"],
+)
+def test_a_conversation_that_is_not_as_promised_is_found(talk: Talk, said: str) -> None:
+    with pytest.raises(Violation):
+        talk.check(said)
 
 
 @pytest.mark.parametrize(

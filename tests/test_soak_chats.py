@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import insert
-
-sys.path.append(str(Path(__file__).parent / "doors"))  # the plain client
 
 from soak.carriers import Lost
 from soak.crowd import KINDS, Client

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from support import LIMIT
 
-from waifu_llm import config, stored
+from waifu_llm import config_layers, stored
 from waifu_llm.errors import Authorization, Unavailable
 from waifu_llm.keys import KeyStore, StoredKey
 from waifu_llm.paths import Paths
@@ -46,7 +46,7 @@ def write(paths: Paths, text: str) -> None:
 
 
 def opened(paths: Paths) -> Stored:
-    settings = config.resolve({}, {}, paths.config_file)
+    settings = config_layers.resolve({}, {}, paths.config_file)
     return Stored(settings, paths, lambda: {"vendor"})
 
 

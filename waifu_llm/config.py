@@ -1,18 +1,14 @@
 """Every setting of the module: one frozen Config, resolved once and handed down.
 
 A setting is a field of Config. Its flag, its variable and its key in the file are made from its
-name (`idle_seconds`: `--idle-seconds`, `WAIFU_LLM_IDLE_SECONDS`, `idle_seconds`), and the first
-of flag, variable, file and default that is there holds.
+name (`idle_seconds`: `--idle-seconds`, `WAIFU_LLM_IDLE_SECONDS`, `idle_seconds`);
+`config_layers.py` says which of them holds, and `setting_values.py` what may stand there.
 """
 
 from __future__ import annotations
 
-import math
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 from waifu_llm.errors import WaifuError
@@ -236,147 +232,3 @@ class Config:
 def settings() -> list[Field[Any]]:
     """The fields that can be set one by one."""
     return [each for each in fields(Config) if each.name not in (*TABLES, "sources")]
-
-
-def resolve(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path) -> Config:
-    """Put the layers together. A variable that is empty is one that is not set.
-
-    Raises:
-        ConfigError: When a value cannot be, or the file cannot be read.
-    """
-    written = _read(file)
-    values: dict[str, Any] = {**_tables(written, file)}
-    sources: dict[str, str] = {}
-    for each in settings():
-        variable = f"WAIFU_LLM_{each.name.upper()}"
-        layers = [
-            (flags.get(each.name), f"--{each.name.replace('_', '-')}"),
-            (environ.get(variable) or None, variable),
-            (written.get(each.name), str(file)),
-        ]
-        for value, source in layers:
-            if value is not None:
-                values[each.name] = _convert(each, value, source)
-                sources[each.name] = source
-                break
-    _refuse_unknown(written, file)
-    if values.get("rabbitmq") and not values.get("store"):  # it brings what is to be kept
-        values["store"], sources["store"] = "sqlite", sources["rabbitmq"]
-    config = Config(**values, sources=sources)
-    _check_together(config)
-    return config
-
-
-def _check_together(config: Config) -> None:
-    for there, missing in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
-        if getattr(config, there) and not getattr(config, missing):
-            source = config.source(there)
-            raise ConfigError(f"`{there}` (from {source}) needs `{missing}`, which is not set.")
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text("utf-8-sig"))  # Windows' editor writes a mark first
-    except FileNotFoundError:
-        return {}
-    except OSError as exc:
-        raise ConfigError(f"Cannot read {file}: {exc.strerror or exc}.") from None
-    except ValueError as exc:
-        raise ConfigError(f"Cannot read {file}: {exc}.") from None
-
-
-Tables = Mapping[str, Mapping[str, Mapping[str, Any]]]
-
-
-def read_tables(file: Path) -> Tables:
-    """The tables alone, as they are in the file now.
-
-    Raises:
-        ConfigError: As above.
-    """
-    written = _read(file)
-    _refuse_unknown(written, file)
-    return _tables(written, file)
-
-
-def _tables(written: Mapping[str, Any], file: Path) -> Tables:
-    found = {name: written.get(name, {}) for name in TABLES}
-    for name, tables in found.items():
-        whole = isinstance(tables, dict) and all(isinstance(each, dict) for each in tables.values())
-        if not whole:
-            raise ConfigError(f"In {file}: `{name}` holds one table for each {name[:-1]}.")
-    return found
-
-
-def _refuse_unknown(written: Mapping[str, Any], file: Path) -> None:
-    known = {each.name for each in settings()} | set(TABLES)
-    for name in written:
-        if name not in known:
-            raise ConfigError(f"In {file}: there is no setting `{name}`. See `waifu-llm config`.")
-
-
-_KIND_NAMES = {bool: "true or false", int: "a whole number", float: "a number"}
-_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-
-
-def _convert(each: Field[Any], value: Any, source: str) -> Any:
-    kind = type(each.default)
-    broken: str | None
-    try:
-        converted = _as_kind(kind, value)
-    except (TypeError, ValueError, OverflowError):
-        broken = f"{_KIND_NAMES.get(kind, 'text')}, not {_shown(each, value)}"
-    else:
-        if "choices" in each.metadata:
-            converted = converted.lower()
-        broken = _broken_bound(each.metadata, converted) or _broken_form(each, converted)
-    if broken:
-        raise ConfigError(f"`{each.name}` (from {source}) should be {broken}.")
-    return converted
-
-
-def _broken_bound(bounds: Mapping[str, Any], value: Any) -> str | None:
-    """What the value should be, where it is not."""
-    if "ge" in bounds and value < bounds["ge"]:
-        return f"{bounds['ge']} or more"
-    if "le" in bounds and value > bounds["le"]:
-        return f"{bounds['le']:.0f} or less"
-    if "choices" in bounds and value not in bounds["choices"]:
-        return f"one of {', '.join(bounds['choices'])}"
-    return None
-
-
-def _broken_form(each: Field[Any], value: Any) -> str | None:
-    """The same for a text, or for each text of a list."""
-    pattern, meaning = each.metadata.get("form", ("", ""))
-    for text in value if isinstance(value, tuple) else (value,):
-        if pattern and not re.fullmatch(pattern, text):
-            return f"{meaning}, not {_shown(each, text)}"
-    return None
-
-
-def _shown(each: Field[Any], value: Any) -> str:
-    return "this" if each.metadata["secret"] else repr(value)
-
-
-def _as_kind(kind: type, value: Any) -> Any:
-    if kind is bool:
-        text = str(value).lower()
-        if text not in _TRUE + _FALSE:
-            raise ValueError
-        return text in _TRUE
-    if kind is tuple:
-        parts = [value] if isinstance(value, str) else value
-        if not isinstance(parts, list | tuple) or not all(isinstance(each, str) for each in parts):
-            raise TypeError
-        return tuple(each.strip() for part in parts for each in part.split(",") if each.strip())
-    if kind is str:
-        if not isinstance(value, str):
-            raise TypeError
-        return value
-    if isinstance(value, bool) or (kind is int and isinstance(value, float)):
-        raise TypeError
-    number = kind(value)
-    if not math.isfinite(number):
-        raise ValueError
-    return number

@@ -21,7 +21,8 @@ from waifu_llm.config import Config
 from waifu_llm.generation import silence
 from waifu_llm.guest import Guest
 from waifu_llm.house import Elsewhere, House, Lending, Waits
-from waifu_llm.loads import LoadLimits, Loads, OpenBackend
+from waifu_llm.loaded import LoadLimits, OpenBackend
+from waifu_llm.loads import Loads
 from waifu_llm.metrics import Metrics
 from waifu_llm.plugins import Catalogue
 from waifu_llm.redaction import Redactor

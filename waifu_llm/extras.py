@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,5 +26,36 @@ def needed(extra: str, what: str) -> Iterator[None]:
         library = missing.name.partition(".")[0]
         raise ConfigError(
             f"{what} needs `{library}`, which is not installed: it comes with the extra "
-            f"`{extra}`. Run: pip install 'waifu-llm[{extra}]'"
+            f"`{extra}`. Run: {how_to_get(extra)}"
         ) from None
+
+
+def how_to_get(extra: str) -> str:
+    """The command that brings it into the environment that we run in."""
+    python = f'"{sys.executable}"'
+    has_pip = importlib.util.find_spec("pip")
+    installer = f"{python} -m pip install" if has_pip else f"uv pip install --python {python}"
+    return f"{installer} {with_extra(extra, _origin())}"
+
+
+def with_extra(extra: str, origin: str) -> str:
+    """What to install, where `origin` is what the installer of ours noted of its source."""
+    from urllib.request import url2pathname  # slow, and seldom needed
+
+    noted = json.loads(origin)
+    url = noted.get("url", "")
+    if url.startswith("file:"):
+        editable = "-e " if noted.get("dir_info", {}).get("editable") else ""
+        return f'{editable}"{url2pathname(url.removeprefix("file://"))}[{extra}]"'
+    kind = noted.get("vcs_info", {}).get("vcs")
+    source = f" @ {kind}+{url}" if kind else f" @ {url}" if url else ""
+    return f'"waifu-llm[{extra}]{source}"'
+
+
+def _origin() -> str:
+    from importlib.metadata import PackageNotFoundError, distribution  # slow, as above
+
+    try:
+        return distribution("waifu-llm").read_text("direct_url.json") or "{}"
+    except PackageNotFoundError:  # it runs from a folder that was never installed
+        return "{}"

@@ -9,7 +9,7 @@ import msgspec
 
 from waifu_llm import names, signatures
 from waifu_llm.backend import Request
-from waifu_llm.conversation import Penalties
+from waifu_llm.conversation import Params, Penalties
 from waifu_llm.errors import InvalidModel, InvalidPrompt, Unsupported
 from waifu_llm.specs import Capability, ProviderSpec
 
@@ -28,6 +28,9 @@ _USES: dict[Capability, Callable[[Request], bool]] = {
 }
 
 
+_CHANGES_NOTHING = {"presence": 0, "frequency": 0, "repetition": 1}
+
+
 def _penalties(request: Request) -> Penalties:
     return request.params.penalties or Penalties()
 
@@ -40,6 +43,7 @@ async def fitted(request: Request, spec: ProviderSpec) -> Request:
 
 def _fit(request: Request, spec: ProviderSpec) -> Request:
     """The request as this provider should see it, or a refusal: nothing is dropped in silence."""
+    request = msgspec.structs.replace(request, params=_plain(request.params, spec.capabilities))
     if not request.params.model_id:
         raise InvalidModel(
             "No model is named: send `params.model_id`, or ask a profile that names one."
@@ -57,3 +61,18 @@ def _fit(request: Request, spec: ProviderSpec) -> Request:
         has_field="names" in spec.capabilities,
     )
     return msgspec.structs.replace(request, messages=messages, helpers=False)  # all lent by now
+
+
+def _plain(params: Params, taken: frozenset[Capability]) -> Params:
+    """Without what this provider does not take and would change nothing: many clients always send
+    all that they know."""
+    if params.top_p == 1 and "top_p" not in taken:
+        params = msgspec.structs.replace(params, top_p=None)
+    if not params.penalties:
+        return params
+    kept = {
+        name: value
+        for name, value in msgspec.structs.asdict(params.penalties).items()
+        if f"{name}_penalty" in taken or value != _CHANGES_NOTHING[name]
+    }
+    return msgspec.structs.replace(params, penalties=Penalties(**kept))

@@ -17,7 +17,7 @@ from waifu_llm.fitted import fitted
 from waifu_llm.generation import Generation, Listener, silence
 from waifu_llm.holdings import Holding, Holdings
 from waifu_llm.house import House
-from waifu_llm.loads import Loaded
+from waifu_llm.loaded import Loaded
 from waifu_llm.protocol import Generate
 from waifu_llm.tasks import Tasks
 from waifu_llm.works import Work, Works

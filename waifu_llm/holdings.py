@@ -13,7 +13,7 @@ from msgspec import Struct
 from waifu_llm.backend import Progress
 from waifu_llm.errors import InvalidProvider, NotLoaded, Unavailable, WaifuError
 from waifu_llm.house import House
-from waifu_llm.loads import Loaded
+from waifu_llm.loaded import Loaded
 from waifu_llm.profiles import Profile
 from waifu_llm.tasks import Tasks
 

@@ -22,6 +22,7 @@ from msgspec import Meta, Struct
 from waifu_llm import system
 from waifu_llm.config import ConfigError
 from waifu_llm.errors import Authorization, Busy
+from waifu_llm.extras import how_to_get
 
 DEFAULT = "default"
 _SERVICE = "waifu-llm"
@@ -173,7 +174,7 @@ class Keyring:
         except ImportError:
             raise Authorization(
                 "The setting `keyring` is on, and its library is not there: it comes with the "
-                "extra `keyring`. Install waifu-llm[keyring]."
+                f"extra `keyring`. Run: {how_to_get('keyring')}"
             ) from None
         return keyring
 

@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from waifu_llm import signatures, system, wire
@@ -27,12 +25,10 @@ from waifu_llm.paths import HOST
 from waifu_llm.provider_log import LogFile
 from waifu_llm.redaction import Redactor
 from waifu_llm.specs import ProviderSpec
+from waifu_llm.vitals import Vitals
 from waifu_llm.wire import Line, LineReader
 
 UNSENT_LIMIT = 64 * 1024 * 1024
-_SILENCES = 3
-_UNREADABLE_LINES = 10
-_UNREADABLE_SECONDS = 60.0
 _STDERR_SHOWN = 2_000
 
 log = logging.getLogger("waifu_llm.process")
@@ -81,9 +77,7 @@ class ProviderProcess(Child):
         self._progress: dict[int, Callable[[float, str], None]] = {}
         self._generations: dict[int, Generating] = {}
         self._next = 0
-        self._spoke = False
-        self._watch: asyncio.Task[None] | None = None
-        self._unreadable: deque[float] = deque(maxlen=_UNREADABLE_LINES)
+        self._vitals = Vitals(patience.speak, self._is_working, self._ping, self.condemn)
         self._retired = False
         self._ready: asyncio.Future[None] = self._loop.create_future()
 
@@ -141,7 +135,7 @@ class ProviderProcess(Child):
         else:
             self._generations[running.number] = running
             self.write(wire.encode_generate(running.number, request))
-            self._see_that_it_lives()
+            self._vitals.watch()
         return running
 
     def _refusal(self) -> WaifuError | None:
@@ -171,7 +165,7 @@ class ProviderProcess(Child):
     # Lines that came
 
     def heard(self, data: bytes) -> None:
-        self._spoke = True
+        self._vitals.spoke = True
         try:
             lines = self._reader.feed(data)
         except wire.LineTooLong as exc:
@@ -218,7 +212,7 @@ class ProviderProcess(Child):
     def _take_unreadable(self, data: bytes, exc: Exception) -> None:
         """Whose line it is may still be told; that request fails, and no other."""
         log.error("%s wrote a line that cannot be read: %s", self.spec.name, exc)
-        self._count_unreadable()
+        self._vitals.note_unreadable()
         try:
             outline = wire.decode_outline(data)
         except wire.UNREADABLE:
@@ -233,12 +227,6 @@ class ProviderProcess(Child):
                 self._forget(running)
             else:
                 running.interrupt()
-
-    def _count_unreadable(self) -> None:
-        self._unreadable.append(monotonic())
-        enough = len(self._unreadable) == _UNREADABLE_LINES
-        if enough and self._unreadable[-1] - self._unreadable[0] < _UNREADABLE_SECONDS:
-            self.condemn("it writes lines that cannot be read")
 
     def _take_other(self, line: Line) -> None:
         if line.ready is not None:
@@ -271,7 +259,7 @@ class ProviderProcess(Child):
             self._progress[number] = partial(progress, op)
         try:
             self.write(wire.encode_operation(number, op, **more))
-            self._see_that_it_lives()
+            self._vitals.watch()
             done: wire.Done = await call
             return done
         except asyncio.CancelledError:  # nobody waits any longer
@@ -285,23 +273,13 @@ class ProviderProcess(Child):
         self._next += 1
         return self._next
 
-    # Is it well?
+    # Is it well, and does it obey?
 
-    def _see_that_it_lives(self) -> None:
-        if self._watch is None or self._watch.done():
-            self._watch = self._loop.create_task(self._listen_for_life())
+    def _is_working(self) -> bool:
+        return bool(self._generations or self._calls) and not self._ended.done()
 
-    async def _listen_for_life(self) -> None:
-        """While it works, ask it now and then. Busy answers, hung does not."""
-        silences = 0
-        while (self._generations or self._calls) and not self._ended.done():
-            self._spoke = False
-            await asyncio.sleep(self._patience.speak)
-            silences = 0 if self._spoke else silences + 1
-            if silences == _SILENCES:
-                self.condemn(f"it has said nothing for {_SILENCES * self._patience.speak:g} s")
-            elif silences:
-                self.write(wire.encode_operation(self._number(), "ping"))
+    def _ping(self) -> None:
+        self.write(wire.encode_operation(self._number(), "ping"))
 
     def _see_that_it_obeyed(self, running: Generating) -> None:
         if running.over.done():
@@ -337,8 +315,8 @@ class ProviderProcess(Child):
         """Whoever waits for it is told now."""
         self._retired = True
         self._fail_everything()
-        if self._ended.done() and self._watch:
-            self._watch.cancel()
+        if self._ended.done():
+            self._vitals.end()
 
     def _fail_everything(self) -> None:
         error = self._crash()

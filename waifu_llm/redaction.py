@@ -8,6 +8,9 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
+
+import msgspec
 
 HIDDEN = "***"
 _SHORTEST = 4
@@ -33,13 +36,44 @@ class Redactor:
         self._sort()
 
     def _sort(self) -> None:
-        """The longest first: one may begin with another."""
-        self._secrets = sorted(self._counts, key=len, reverse=True)
+        """In all forms, and the longest first: one may begin with another."""
+        spelt = {form for secret in self._counts for form in _forms(secret)}
+        self._secrets = sorted(spelt, key=len, reverse=True)
 
     def clean(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
         return text
+
+    def clean_within(self, value: Any) -> Any:
+        """The same of what was read from JSON. Only what is in it is looked for in each part: one
+        answer may have a hundred thousand."""
+        try:
+            whole = msgspec.json.encode(value).decode()
+            found = Redactor(each for each in self._secrets if _as_json(each) in whole)
+            return found._within(value) if found._secrets else value
+        except RecursionError:
+            return HIDDEN  # nobody can look into it
+
+    def _within(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {self.clean(name): self._within(each) for name, each in value.items()}
+        if isinstance(value, list):
+            return [self._within(each) for each in value]
+        if isinstance(value, str):
+            return self.clean(value)
+        number = str(value)
+        return value if self.clean(number) == number else HIDDEN
+
+
+def _forms(secret: str) -> tuple[str, ...]:
+    """As it is, and as it stands in JSON; some put a backslash before each `/` there."""
+    written = _as_json(secret)
+    return secret, written, written.replace("/", "\\/")
+
+
+def _as_json(text: str) -> str:
+    return msgspec.json.encode(text).decode()[1:-1]
 
 
 class RedactingFilter(logging.Filter):

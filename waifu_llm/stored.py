@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
-from waifu_llm import config, credentials, profiles, system
+from waifu_llm import config_layers, credentials, profiles, system
 from waifu_llm.aside import aside
 from waifu_llm.config import Config
 from waifu_llm.errors import Unavailable, WaifuError
@@ -86,7 +86,7 @@ class Stored:
         self._keys: Watched[list[StoredKey]] = Watched(paths.keys_file, read, read())
 
     def _read_tables(self) -> Tables:
-        tables = config.read_tables(self._config_file)
+        tables = config_layers.read_tables(self._config_file)
         found = profiles.read(tables["profiles"])
         profiles.see_no_clash(found, self._provider_names())
         return Tables(tables["providers"], found)

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from waifu_llm.backend import Embedded, Progress
 from waifu_llm.errors import Interrupted, Timeout, Unsupported
-from waifu_llm.loads import Loaded
+from waifu_llm.loaded import Loaded
 from waifu_llm.protocol import Embed, Pull
 from waifu_llm.specs import Capability
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import anthropic
-from waifu_http import code_of_status, no_connection, wait_ms
+from waifu_http import code_of_status, no_connection, refuses_tools, wait_ms
 from waifu_provider import ProviderError
 
 _BY_TYPE = {
@@ -55,4 +55,4 @@ def _code_of(kind, message):
     for pattern, code in _BY_MESSAGE:
         if pattern.search(message):
             return code
-    return _BY_TYPE.get(kind)
+    return "UNSUPPORTED" if refuses_tools(message) else _BY_TYPE.get(kind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from waifu_http import code_of_status, wait_ms
+from waifu_http import code_of_status, refuses_tools, wait_ms
 from waifu_provider import ProviderError
 
 _BY_STATUS = {498: "CONTENT_FILTERED", 499: "UNAVAILABLE"}
@@ -53,4 +53,6 @@ def _text_of(body):
 
 
 def _code_of(message):
+    if refuses_tools(message):
+        return "UNSUPPORTED"
     return next((code for pattern, code in _BY_MESSAGE if pattern.search(message)), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from waifu_http import code_of_status, wait_ms
+from waifu_http import code_of_status, refuses_tools, wait_ms
 from waifu_provider import ProviderError
 
 _BY_STATUS = {
@@ -55,7 +55,7 @@ def _code_of(status, message):
     for pattern, code in _BY_MESSAGE:
         if pattern.search(message):
             return code
-    return _BY_STATUS.get(status)
+    return "UNSUPPORTED" if refuses_tools(message) else _BY_STATUS.get(status)
 
 
 def _page_of(error):

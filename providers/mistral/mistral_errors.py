@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from waifu_http import code_of_status, wait_ms
+from waifu_http import code_of_status, refuses_tools, wait_ms
 from waifu_provider import ProviderError
 
 _BY_TYPE = {
@@ -65,4 +65,4 @@ def _code_of(error, message):
     for pattern, code in _BY_MESSAGE:
         if pattern.search(message):
             return code
-    return _BY_TYPE.get(error.get("type"))
+    return "UNSUPPORTED" if refuses_tools(message) else _BY_TYPE.get(error.get("type"))

@@ -6,7 +6,7 @@ import json
 import re
 
 import waifu_http
-from waifu_http import code_of_status
+from waifu_http import code_of_status, refuses_tools
 from waifu_provider import ProviderError
 
 _BY_CODE = {
@@ -35,13 +35,6 @@ _BY_STATUS = {
     499: "UNAVAILABLE",  # Groq gave it up
 }
 _TOO_LONG = re.compile(r"context (length|window|size)|too many tokens|maximum context", re.I)
-_NO_TOOLS = re.compile(
-    r"(tool|function)[ _]?(call\w*|use|choice)?s?[`'\"]? (is|are) not (supported|enabled)"
-    r"|not support (tool|function)|support tool use|--enable-auto-tool-choice|--tool-call-parser"
-    r"|requires --jinja",
-    re.I,
-)
-"""Groq, Ollama and others; OpenRouter; vLLM; llama.cpp: under whichever status."""
 _SHOWN = 200
 
 
@@ -85,7 +78,7 @@ def of_break(told):
 
 
 def code_told(told, message):
-    if _NO_TOOLS.search(message):  # whatever code they put there
+    if refuses_tools(message):  # whatever code they put there
         return "UNSUPPORTED"
     for each in (told.get("code"), told.get("type")):
         if isinstance(each, str) and each in _BY_CODE:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from database_stage import chat, titles
 from support import LIMIT
-from test_database import chat, titles
 
 from waifu_llm.chats import ownership
 from waifu_llm.chats.database import Database, StoreAway

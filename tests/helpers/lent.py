@@ -26,8 +26,8 @@ from waifu_llm.stored import Stored
 
 LIMIT = 10.0
 ENVIRON = {"SECRET": "hush-hush"}
-Turn = str | list[ToolCall] | WaifuError | tuple[str, list[ToolCall]]
-"""What the model says in one round, or asks for, or both."""
+Turn = str | list[ToolCall] | WaifuError | tuple[str, list[ToolCall] | WaifuError]
+"""What the model says in one round, asks for, or fails with; or the one after the other."""
 Say = Callable[[Request], Turn]
 
 
@@ -47,17 +47,17 @@ class Running:
         try:
             await asyncio.sleep(0)
             turn = model.say(request)
-            if isinstance(turn, WaifuError):
-                sink.failed(turn)
-                sink.flush()
-                return
+            if isinstance(turn, list | WaifuError):
+                turn = "", turn
             text, calls = turn if isinstance(turn, tuple) else (turn, [])
-            if isinstance(text, list):
-                text, calls = "", text
             for letter in text:
                 sink.chunk(letter)
                 sink.flush()
                 await asyncio.sleep(0)
+            if isinstance(calls, WaifuError):
+                sink.failed(calls)
+                sink.flush()
+                return
             await model.gate.wait()
             reason = "tool_calls" if calls else "stop"
             sink.done(Result(reason, Usage(10, 1), calls or None))

@@ -1,7 +1,7 @@
 """An MCP server over its pipes, standard library only. It behaves as its first argument says.
 
-Tools: `add`, `environment`, `hang`, `die`, `fail`, `picture`, `structured`, `change`, and on the
-second page `read.file`. Each message that it hears is a line in the file named by `HEARD`.
+Tools: `add`, `environment`, `hang`, `die`, `fail`, `picture`, `structured`, `change`, `back`, and
+on the second page `read.file`. Each message that it hears is a line in the file named by `HEARD`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+SECRET = os.environ.get("SECRET", "none")
 MODE = sys.argv[1] if len(sys.argv) > 1 else "well"
 ADD = {
     "type": "object",
@@ -19,7 +20,7 @@ ADD = {
     "required": ["a", "b"],
 }
 PAGES = {
-    None: ["add", "environment", "hang", "die", "fail", "picture", "structured", "change"],
+    None: ["add", "environment", "hang", "die", "fail", "picture", "structured", "change", "back"],
     "two": ["read.file"],
 }
 
@@ -56,11 +57,22 @@ def called(name: str, arguments: dict) -> dict | None:
     answers = {
         "add": lambda: text(str(arguments["a"] + arguments["b"])),
         "environment": lambda: text(json.dumps(dict(os.environ))),
-        "fail": lambda: text("There is no such file.", isError=True),
+        "fail": lambda: text(f"There is no such file: {SECRET}", isError=True),
         "picture": lambda: {"content": [{"type": "image", "data": "", "mimeType": "image/png"}]},
+        "back": lambda: {"resultType": "input_required", "inputRequests": {}},
         "structured": lambda: text("7", structuredContent={"sum": 7}),
     }
     return answers.get(name, lambda: text(f"{name} is done"))()
+
+
+def stateless(asked: dict) -> dict | None:
+    """As from 2026-07-28 on: nobody is introduced, and each request says who asks."""
+    about = asked.get("params", {}).get("_meta", {})
+    if about.get("io.modelcontextprotocol/protocolVersion") != "2026-07-28":
+        return None
+    if asked["method"] == "server/discover":
+        return {"supportedVersions": ["2026-07-28"], "resultType": "complete"}
+    return answer(asked) if asked["method"] in ("tools/list", "tools/call") else None
 
 
 def answer(asked: dict) -> dict | None:
@@ -78,6 +90,8 @@ def answer(asked: dict) -> dict | None:
 def main() -> None:
     if MODE == "dead":
         sys.exit("There is no key.")
+    if MODE == "telling":
+        PAGES[None].append(os.environ["SECRET"])
     if MODE == "slow":
         while not Path(os.environ["GO"]).exists():
             time.sleep(0.01)
@@ -97,7 +111,9 @@ def main() -> None:
         if asked["method"] == "tools/list" and MODE == "asks":
             say({"id": 1, "method": "ping"})
             say({"id": "x", "method": "sampling/createMessage", "params": {}})
-        result = answer(asked)
+        result = stateless(asked) if MODE == "stateless" else answer(asked)
+        if result is None and MODE == "stateless":
+            say({"id": asked["id"], "error": {"code": -32601, "message": "Not here"}})
         if result is not None:
             say({"id": asked["id"], "result": result})
     if MODE == "deaf":  # to the end of what it is told

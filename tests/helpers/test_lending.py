@@ -12,6 +12,7 @@ import pytest
 from lent import LIMIT, Listener, Stage, call
 from serving import Heard, answer, hang, raw, serving
 
+from waifu_llm.asking import ask
 from waifu_llm.conversation import Message, Params, Usage
 from waifu_llm.engine import Engine
 from waifu_llm.errors import (
@@ -24,6 +25,7 @@ from waifu_llm.errors import (
 )
 from waifu_llm.helpers.messages import Process
 from waifu_llm.helpers.tools import MOST_RESULT
+from waifu_llm.holdings import Asked
 from waifu_llm.protocol import Generate
 
 WEATHER = {
@@ -216,6 +218,7 @@ async def test_one_that_is_known_to_be_gone_is_not_offered(stage: Stage) -> None
         ("Oslo", "no JSON object"),
         ("[1]", "no JSON object"),
         ("[" * 5000, "no JSON object"),
+        ('{"town":' * 5000, "no JSON object"),
     ],
 )
 async def test_arguments_that_are_wrong_reach_no_helper(
@@ -393,15 +396,28 @@ async def test_what_was_done_is_not_done_twice_because_it_does_not_fit(
     stage.model.turns = [[call("weather", OSLO)], ContextTooLong("Too long.")]
     talk = [Message("user", "Hi"), Message("assistant", "Hi"), Message("user", "Weather?")]
     with pytest.raises(InvalidPrompt, match="What the helpers answered does not fit"):
-        await stage.helpers.speaker.answer(talk)
+        await ask(stage.engine, Asked("echo"), talk, Params(model_id="m"), helpers=True)
     assert len(weather.tasks) == 1
 
 
-async def test_a_token_that_comes_back_is_not_shown_to_the_model(stage: Stage) -> None:
-    async with serving(answer({"result": "I was sent hush-hush-1"})) as server:
-        await stage.register("met", WEATHER, url=server.url, token="hush-hush-1")
+@pytest.mark.parametrize("token", ["hush-hush-1", 'hush"hush-1', "hush\\hush-1", "hush/hush-1"])
+async def test_a_token_that_comes_back_is_not_shown_to_the_model(stage: Stage, token: str) -> None:
+    said = {"text": f"I was sent {token}", token: [token], "inside": json.dumps({"was": token})}
+    async with serving(answer({"result": said})) as server:
+        await stage.register("met", WEATHER, url=server.url, token=token)
         await stage.answer([call("weather", OSLO)], "Done")
-    assert list(results(stage.told)) == [("c1", {"result": "I was sent ***"})]
+    clean = {"text": "I was sent ***", "***": ["***"], "inside": '{"was": "***"}'}
+    assert list(results(stage.told)) == [("c1", {"result": clean})]
+
+
+@pytest.mark.parametrize("token", ["hush-hush-1", 'hush"hush-1'])
+async def test_nor_is_half_of_one_where_the_answer_is_cut(stage: Stage, token: str) -> None:
+    said = "x" * (MOST_RESULT - 6) + token + "x" * 100
+    async with serving(answer({"result": said})) as server:
+        await stage.register("met", WEATHER, url=server.url, token=token)
+        await stage.answer([call("weather", OSLO)], "Done")
+    ((_, told),) = results(stage.told)
+    assert told == {"result": "x" * (MOST_RESULT - 6) + "***xxx", "cut": True}
 
 
 async def test_the_end_of_the_module_is_an_end(stage: Stage) -> None:
@@ -472,3 +488,18 @@ async def test_one_that_refuses_either_way_is_refused(stage: Stage, weather: Any
     final = await stage.answer(Unsupported("`tiny` takes nothing."))
     assert isinstance(final.error, Unsupported)
     assert len(stage.model.requests) == 2
+
+
+@pytest.mark.parametrize("error", [Unsupported("No."), InvalidPrompt("No.")])
+async def test_one_that_fails_in_the_middle_is_not_asked_once_more(
+    stage: Stage, weather: Any, error: Any
+) -> None:
+    final = await stage.answer(("Let me see", error), "Never said.")
+    assert (final.response, final.error) == ("Let me see", error)
+    assert len(stage.model.requests) == 1
+
+
+async def test_one_that_was_asked_in_plain_text_is_asked_once(stage: Stage, weather: Any) -> None:
+    error = Unsupported("`tiny` takes nothing.")
+    final = await stage.answer(error, "Never said.", provider="plain")
+    assert (final.error, len(stage.model.requests)) == (error, 1)

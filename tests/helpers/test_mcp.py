@@ -1,4 +1,4 @@
-"""MCP servers as helpers: real processes over their pipes, and real sockets."""
+"""MCP servers as helpers: real processes over their pipes."""
 
 from __future__ import annotations
 
@@ -6,58 +6,32 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from lent import LIMIT, Stage, call
-from serving import Heard, Server, answer, serving
+from mcp_stage import ask, command, ready, staged
 
 from waifu_llm import system
-from waifu_llm.config import ConfigError
-from waifu_llm.errors import WaifuError
-from waifu_llm.helpers.faults import Failed, NotReached, Refused, Slow, UnknownHelper
-from waifu_llm.helpers.helper import Helper
-from waifu_llm.helpers.mcp.http import _messages_of
-from waifu_llm.helpers.mcp.session import Session
-from waifu_llm.helpers.mcp.stdio import Program
-from waifu_llm.helpers.mcp.way import McpWay, _capability
-from waifu_llm.helpers.messages import Task
+from waifu_llm.helpers.faults import Failed, NotReached, Slow, UnknownHelper
+from waifu_llm.helpers.mcp.stdio import MOST_UNSENT, OverPipes, Program
 from waifu_llm.redaction import Redactor
 
 SERVER = Path(__file__).parent / "mcp_server.py"
-ALL = ["add", "change", "die", "environment", "fail", "hang", "picture", "read_file", "structured"]
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, str(SERVER), *arguments]
-
-
-@asynccontextmanager
-async def staged(home: Path, table: dict[str, Any], **settings: Any) -> AsyncIterator[Stage]:
-    stage = Stage(home, helpers={"box": table}, **settings)
-    try:
-        yield stage
-    finally:
-        await stage.close()
-
-
-async def ready(stage: Stage) -> Helper:
-    """Looked at, and well or not."""
-    (helper,) = stage.helpers.registry.all()
-    async with asyncio.timeout(LIMIT):
-        while helper.is_well is None:
-            await asyncio.sleep(0.01)
-    return helper
-
-
-def ask(stage: Stage, name: str, **data: Any) -> Awaitable[Any]:
-    return stage.requests.task(Task(name, data))
-
-
-# Over pipes
+ALL = [
+    "add",
+    "back",
+    "change",
+    "die",
+    "environment",
+    "fail",
+    "hang",
+    "picture",
+    "read_file",
+    "structured",
+]
 
 
 async def test_one_line_makes_a_server_a_helper(tmp_path: Path) -> None:
@@ -102,9 +76,23 @@ async def test_it_sees_no_variable_but_those_that_its_table_names(
     async with staged(tmp_path, {"mcp": command(), "env": ["SECRET"]}) as stage:
         await ready(stage)
         seen = json.loads(await ask(stage, "box_environment"))
-        assert stage.redactor.clean("it is hush-hush") == "it is ***"
-    assert seen["SECRET"] == "hush-hush"
+    assert seen["SECRET"] == "***"  # as it is shown
     assert "OTHER_SECRET" not in seen
+
+
+async def test_what_it_was_given_is_not_shown(tmp_path: Path) -> None:
+    """Neither in a name of a tool, nor in a word about it, an answer, or an error."""
+    secret, table = 'hush"hush', {"mcp": command("telling"), "env": ["SECRET"]}
+    async with AsyncExitStack() as stack:
+        stage = Stage(tmp_path, helpers={"box": table}, environ={"SECRET": secret})
+        stack.push_async_callback(stage.close)
+        helper = await ready(stage)
+        seen = await ask(stage, "box_environment")
+        with pytest.raises(Failed, match=r"\*\*\*") as caught:
+            await ask(stage, "box_fail")
+        told = f"{seen} {caught.value.message} {stage.helpers.status()} {helper.capabilities}"
+    assert "hush" not in told
+    assert helper.capabilities["box____"].description == "Does ***."
 
 
 async def test_what_fails_in_a_tool_is_said(tmp_path: Path) -> None:
@@ -122,6 +110,21 @@ async def test_one_that_dies_says_why_and_is_started_again(tmp_path: Path) -> No
             await ask(stage, "box_die")
         assert await ask(stage, "box_add", a=1, b=1) == "2"
     assert "I cannot go on" in (tmp_path / "logs" / "helper-box.log").read_text()
+
+
+async def test_one_that_asks_for_something_in_return_gets_nothing(tmp_path: Path) -> None:
+    async with staged(tmp_path, {"mcp": command()}) as stage:
+        await ready(stage)
+        with pytest.raises(Failed, match="in return"):
+            await ask(stage, "box_back")
+
+
+async def test_one_to_whom_nobody_is_introduced_is_a_helper(tmp_path: Path) -> None:
+    async with staged(tmp_path, {"mcp": command("stateless")}) as stage:
+        helper = await ready(stage)
+        await helper.check()
+        assert helper.is_well
+        assert await ask(stage, "box_add", a=3, b=4) == "7"
 
 
 async def test_one_that_hangs_is_told_that_nobody_waits(tmp_path: Path) -> None:
@@ -160,6 +163,16 @@ async def test_one_that_starts_slowly_is_waited_for(
             await helper.check()
     assert way._opening is begun
     await stage.close()
+
+
+async def test_what_does_not_read_is_not_given_more_and_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with staged(tmp_path, {"mcp": command()}) as stage:
+        await ready(stage)
+        monkeypatch.setattr(OverPipes, "unsent", MOST_UNSENT + 1)
+        with pytest.raises(NotReached, match="yet to read"):
+            await ask(stage, "box_fail")
 
 
 async def test_new_tools_are_noticed(tmp_path: Path) -> None:
@@ -206,212 +219,6 @@ async def test_it_ends_with_the_module(tmp_path: Path) -> None:
     assert not system.process_alive(pid)
 
 
-# Over HTTP
-
-
-class Remote:
-    """A server at an address, with a session that it can forget."""
-
-    def __init__(self, *, events: bool) -> None:
-        self.events = events
-        self.session = 0
-        self.tools = ["add"]
-        self.deleted: list[str] = []
-
-    async def __call__(self, heard: Heard, writer: asyncio.StreamWriter) -> None:
-        if heard.line.startswith("DELETE"):
-            self.deleted.append(heard.headers["mcp-session-id"])
-            await answer({})(heard, writer)
-            return
-        asked = heard.json
-        if asked["method"] == "initialize":
-            self.session += 1
-        elif heard.headers.get("mcp-session-id") != f"s{self.session}":
-            await answer({}, "404 Not Found")(heard, writer)
-            return
-        if "id" not in asked:
-            await answer(b"", "202 Accepted")(heard, writer)
-            return
-        whole = {"jsonrpc": "2.0", "id": asked["id"], **self._answer(asked)}
-        await self._send(whole, asked)(heard, writer)
-
-    def _send(self, whole: dict[str, Any], asked: dict[str, Any]) -> Callable[..., Any]:
-        session = {"mcp_session_id": f"s{self.session}"} if asked["method"] == "initialize" else {}
-        if not self.events:
-            return answer(whole, content_type="application/json; charset=utf-8", **session)
-        note = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": "x"}}
-        told = "".join(
-            f"event: message\r\ndata: {json.dumps(each)}\r\n\r\n" for each in (note, whole)
-        )
-        return answer(f": hello\n\n{told}".encode(), content_type="text/event-stream", **session)
-
-    def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
-        params = asked["params"]
-        if asked["method"] == "initialize":
-            return {"result": {"protocolVersion": "2025-03-26", "capabilities": {}}}
-        if asked["method"] == "tools/list":
-            return {"result": {"tools": [{"name": name} for name in self.tools]}}
-        if params["name"] == "add":
-            total = params["arguments"]["a"] + params["arguments"]["b"]
-            return {"result": {"content": [{"type": "text", "text": str(total)}]}}
-        return {"error": {"code": -32602, "message": "Unknown tool"}}
-
-
-@asynccontextmanager
-async def remote(
-    home: Path, *, events: bool = False, **table: Any
-) -> AsyncIterator[tuple[Stage, Remote, Server]]:
-    server = Remote(events=events)
-    async with serving(server) as listening, AsyncExitStack() as stack:
-        table["mcp"] = f"{listening.url}/mcp"
-        stage = await stack.enter_async_context(staged(home, table))
-        await ready(stage)
-        yield stage, server, listening
-
-
-@pytest.mark.parametrize("events", [False, True], ids=["json", "events"])
-async def test_a_server_at_an_address_is_a_helper(tmp_path: Path, events: bool) -> None:
-    async with remote(tmp_path, events=events, token_env="SECRET") as (stage, server, listening):
-        assert await ask(stage, "box_add", a=3, b=4) == "7"
-        shown = stage.helpers.registry.all()[0].shown()
-    first, *others = listening.heard
-    assert first.line == "POST /mcp HTTP/1.1"
-    assert {each.headers["authorization"] for each in listening.heard} == {"bearer hush-hush"}
-    assert "application/json, text/event-stream" in first.headers["accept"]
-    assert "mcp-session-id" not in first.headers
-    assert {each.headers["mcp-session-id"] for each in others} == {"s1"}
-    assert {each.headers["mcp-protocol-version"] for each in others} == {"2025-03-26"}
-    assert server.deleted == ["s1"]
-    assert (shown.url, shown.state) == (listening.url, "well")
-
-
-async def test_a_session_that_was_forgotten_is_begun_anew(tmp_path: Path) -> None:
-    async with remote(tmp_path) as (stage, server, _):
-        server.session += 7
-        assert await ask(stage, "box_add", a=3, b=4) == "7"
-    assert server.session == 9
-
-
-async def test_its_tools_are_listed_anew(tmp_path: Path) -> None:
-    async with remote(tmp_path) as (stage, server, _):
-        server.tools = ["grown"]
-        (helper,) = stage.helpers.registry.all()
-        await helper.check()
-        assert [*helper.capabilities] == ["box_grown"]
-        with pytest.raises(Refused, match="Unknown tool"):
-            await ask(stage, "box_grown")
-
-
-@pytest.mark.parametrize(
-    ("handle", "words"),
-    [
-        (answer({}, "401 Unauthorized"), "`token_env`"),
-        (answer({}, "302 Found", location="http://127.0.0.1/"), "answers 302"),
-        (answer(b"<html>", content_type="text/html"), "which is not MCP"),
-        (answer(b"[]", content_type="application/json"), "no message of MCP"),
-        (answer(b"data: x\n\n", content_type="text/event-stream"), "no message of MCP"),
-        (answer(b"", content_type="text/event-stream"), "without an answer"),
-        (answer(b"x" * 2_000_000, content_type="text/event-stream"), "more than"),
-    ],
-)
-async def test_an_address_that_is_no_server_is_not_well(
-    tmp_path: Path, handle: Any, words: str
-) -> None:
-    async with serving(handle) as listening, staged(tmp_path, {"mcp": listening.url}) as stage:
-        helper = await ready(stage)
-        assert words in (helper.trouble or "")
-
-
-async def test_a_silent_server_is_given_up_in_time(tmp_path: Path) -> None:
-    """Nobody waits for it to hear that nobody waits."""
-
-    server = Remote(events=False)
-
-    async def silent(heard: Heard, writer: asyncio.StreamWriter) -> None:
-        method = heard.json["method"] if heard.body else ""
-        if method in ("tools/call", "notifications/cancelled"):
-            await heard.reader.read()
-        else:
-            await server(heard, writer)
-
-    async with serving(silent) as listening:
-        table = {"mcp": listening.url, "seconds": 0.1}
-        async with staged(tmp_path, table) as stage:
-            await ready(stage)
-            async with asyncio.timeout(LIMIT / 2):
-                with pytest.raises(Slow):
-                    await ask(stage, "box_add", a=1, b=2)
-                while not any(b"cancelled" in each.body for each in listening.heard):
-                    await asyncio.sleep(0.01)
-
-
-class Silent:
-    """A transport that lists no tools the first time."""
-
-    alive = True
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    async def ask(self, asked: dict[str, Any]) -> dict[str, Any]:
-        self.asked += 1
-        if self.asked == 1:
-            raise Failed("Not yet.")
-        return {"result": {"tools": [{"name": "add"}]}}
-
-
-async def test_tools_that_were_not_heard_are_asked_for_again() -> None:
-    session = Session(cast(Any, Silent()))
-    with pytest.raises(Failed):
-        await session.tools()
-    assert session.changed
-    assert await session.tools() == [{"name": "add"}]
-    assert not session.changed
-
-
-async def test_events_without_data_and_long_ones_are_read() -> None:
-    class Whole:
-        media_type = "text/event-stream"
-
-        async def pieces(self) -> AsyncIterator[bytes]:
-            whole = b'id: 1\ndata:\n\ndata: {\r\ndata: "id": 1}\r\n\r\n'
-            for number in range(len(whole)):
-                yield whole[number : number + 1]
-
-    heard = [each async for each in _messages_of(cast(Any, Whole()))]
-    assert heard == [{"id": 1}]
-
-
-@pytest.mark.parametrize(
-    "schema", [{"type": "array"}, {"properties": 7}, {"required": "a"}, {"x": "y" * 20_000}, 7]
-)
-def test_a_schema_that_no_model_takes_is_left_out(schema: Any) -> None:
-    assert _capability("a", {"name": "a", "inputSchema": schema}).parameters is None
-
-
-async def test_a_close_during_an_opening_waits_for_what_was_begun() -> None:
-    opened, closed = asyncio.Event(), asyncio.Event()
-
-    class Opening:
-        alive = True
-
-        async def open(self, hear: Any) -> None:
-            opened.set()
-            await asyncio.sleep(LIMIT)
-
-        async def close(self) -> None:
-            await asyncio.sleep(0.02)
-            closed.set()
-
-    way = McpWay("box", None, lambda: cast(Any, Opening()))
-    looking = asyncio.create_task(way.check())
-    async with asyncio.timeout(LIMIT):
-        await opened.wait()
-        await way.close()
-    assert closed.is_set()
-    await asyncio.gather(looking, return_exceptions=True)
-
-
 def test_a_program_is_found_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is run in another folder."""
     monkeypatch.setattr("shutil.which", lambda name: f"./{name}")
@@ -419,74 +226,12 @@ def test_a_program_is_found_from_here(tmp_path: Path, monkeypatch: pytest.Monkey
     assert program.found() == [os.path.abspath("box")]
 
 
-async def test_a_token_may_end_with_a_line(tmp_path: Path) -> None:
-    table = {"mcp": "http://127.0.0.1:1/", "token_env": "TOKEN"}
-    stage = Stage(tmp_path, helpers={"box": table}, environ={"TOKEN": "hush-hush\n"})
-    assert stage.redactor.clean("hush-hush") == "***"
-    await stage.close()
-
-
-# Its table
-
-
-@pytest.mark.parametrize(
-    ("table", "words"),
-    [
-        ({}, "either a `url` or `mcp`"),
-        ({"url": "http://box/", "mcp": "x"}, "either a `url` or `mcp`"),
-        ({"url": "http://box/"}, "no `capabilities`"),
-        ({"url": "box", "capabilities": ["a"]}, "HOST:PORT"),
-        ({"url": "http://127.1/", "capabilities": ["a"]}, "127.1"),
-        ({"mcp": "http://a@b/"}, "HOST:PORT"),
-        ({"mcp": " "}, "nothing that can be run"),
-        ({"mcp": ["", "x"]}, "nothing that can be run"),
-        ({"mcp": "http://box/", "token_env": "ODD"}, "`ODD` holds no token"),
-        ({"mcp": "'unclosed"}, "No closing quotation"),
-        ({"mcp": "x", "env": ["NOT_THERE"]}, "`NOT_THERE`"),
-        ({"mcp": "http://box/", "token_env": "NOT_THERE"}, "`NOT_THERE`"),
-        ({"mcp": "x", "comand": "y"}, "comand"),
-        ({"mcp": 7}, "Expected"),
-    ],
-)
-def test_a_table_that_cannot_be_is_said(tmp_path: Path, table: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        Stage(tmp_path, helpers={"box": table}, environ={"ODD": "hush hush"})
-    assert "hush" not in caught.value.message
-    assert "In the helper `box`" in caught.value.message
-    assert words in caught.value.message
-
-
-async def test_what_is_configured_stays(tmp_path: Path) -> None:
-    table = {"url": "http://127.0.0.1:9/", "capabilities": ["work"]}
-    async with staged(tmp_path, table) as stage:
-        for attempt in (stage.register("box", "work"), stage.requests.remove("box")):
-            with pytest.raises(WaifuError, match="configuration"):
-                await attempt
-
-
-async def test_what_is_configured_may_be_at_home(tmp_path: Path) -> None:
-    async with serving(answer({"result": 1})) as server, AsyncExitStack() as stack:
-        table = {"url": server.url, "capabilities": ["work"]}
-        stage = await stack.enter_async_context(staged(tmp_path, table))
-        assert await ask(stage, "work") == {"result": 1}
-
-
-async def test_nothing_from_the_network_is_run(stage: Stage, tmp_path: Path) -> None:
-    """A registration has no field for a command, and what it brings in others is no command."""
-    mark = tmp_path / "ran"
-    touch = f"{sys.executable} -c \"open({str(mark)!r}, 'w')\""
-    await stage.register("evil", "work", mcp=touch, command=touch, url=None)
-    with pytest.raises(NotReached):
-        await ask(stage, "work")
-    assert not mark.exists()
-
-
 @pytest.mark.skipif(os.name != "posix", reason="kills the module as POSIX has it")
 async def test_no_server_outlives_a_module_that_is_killed(tmp_path: Path) -> None:
     """Not even one that does not look whether anybody is still there."""
     code = (
         "import asyncio, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]);"
-        "from lent import Stage; from test_mcp import command, ready\n"
+        "from lent import Stage; from mcp_stage import command, ready\n"
         "async def main():\n"
         "    stage = Stage(Path(sys.argv[2]), helpers={'box': {'mcp': command('deaf')}})\n"
         "    way = (await ready(stage)) and stage.helpers.registry.all()[0].way\n"
@@ -520,13 +265,3 @@ async def test_one_that_dies_and_dies_is_left_alone_for_a_while(tmp_path: Path) 
             await helper.check()
         assert "is not started again" in (helper.trouble or "")
     assert starts.read_text() == "xxxxx"
-
-
-async def test_an_address_that_is_away_is_asked_as_often_as_one_likes(tmp_path: Path) -> None:
-    async with serving(Remote(events=False)) as listening:
-        port = listening.port
-    async with staged(tmp_path, {"mcp": f"http://127.0.0.1:{port}/"}) as stage:
-        helper = await ready(stage)
-        for _ in range(7):
-            await helper.check()
-        assert "cannot be reached" in (helper.trouble or "")

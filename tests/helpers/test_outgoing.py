@@ -6,14 +6,16 @@ import asyncio
 import ssl
 import threading
 from collections.abc import Mapping
+from typing import Any, cast
 
+import h11
 import pytest
 from serving import LIMIT, Heard, answer, raw, serving
 
 from waifu_llm.helpers.addresses import Reach, read_url
 from waifu_llm.helpers.faults import Failed, NotReached
 from waifu_llm.helpers.lookups import MOST, Lookups
-from waifu_llm.helpers.outgoing import MOST_ANSWER, Outgoing
+from waifu_llm.helpers.outgoing import MOST_ANSWER, Outgoing, _Talk
 
 HERE = Reach(loopback=True)
 
@@ -145,6 +147,64 @@ async def test_an_answer_that_breaks_off_is_none(data: bytes) -> None:
             await ask(Outgoing(), f"{server.url}/")
 
 
+OK = b"HTTP/1.1 200 OK\r\n"
+ONE = b"\r\n1\r\nx\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n{}",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 17 + OK + b"content-length: 0\r\n\r\n",
+        b"HTTP/1.1 099 Before\r\n\r\n",
+        b"HTTP/2 200\r\n\r\n",
+        OK + b"transfer-encoding: gzip, chunked\r\n" + ONE,
+        OK + b"transfer-encoding: xchunked\r\n" + ONE,
+        OK + b"transfer-encoding : chunked\r\n" + ONE,
+        OK + b"transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n" + ONE,
+        OK + b"transfer-encoding: chunked\r\n\r\n-1\r\nx\r\n0\r\n\r\n",
+        OK + b"transfer-encoding: chunked\r\n\r\n" + b"F" * 30 + b"\r\nx",
+        OK + b"transfer-encoding: chunked\r\n\r\n1;" + b"e" * 100_000,
+        OK + b"transfer-encoding: chunked\r\n\r\n0\r\n" + b"t: x\r\n" * 50_000,
+        OK + b"content-length: -1\r\n\r\nx",
+        OK + b"content-length: " + b"9" * 30 + b"\r\n\r\nx",
+        OK + b"content-length: 2, 3\r\n\r\nxxx",
+    ],
+    ids=lambda data: data[:60].decode(),
+)
+async def test_an_odd_answer_is_none(data: bytes) -> None:
+    async with serving(raw(data)) as server:
+        with pytest.raises(Failed):
+            await ask(Outgoing(), f"{server.url}/")
+
+
+async def test_what_is_said_before_an_answer_is_none() -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nlink: </>\r\n\r\n" * 5
+    async with serving(raw(hints + OK + b"content-length: 2\r\n\r\n{}")) as server:
+        assert await ask(Outgoing(), f"{server.url}/") == (200, b"{}")
+
+
+async def test_an_answer_may_come_before_all_was_asked() -> None:
+    """Whoever has heard enough of it need not read the rest."""
+
+    async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too much\r\ncontent-length: 0\r\n\r\n")
+        await writer.drain()
+        await over.wait()
+        writer.close()
+
+    over = asyncio.Event()
+    listening = await asyncio.start_server(hasty, "127.0.0.1", 0, limit=1024)
+    port = listening.sockets[0].getsockname()[1]
+    try:
+        body = b"x" * 8 * 1024 * 1024
+        assert await ask(Outgoing(), f"http://127.0.0.1:{port}/", body=body) == (413, b"")
+    finally:
+        over.set()
+        listening.close()
+
+
 async def test_an_answer_that_is_compressed_is_none() -> None:
     async with serving(answer(b"x", content_encoding="gzip")) as server:
         with pytest.raises(Failed, match="compressed"):
@@ -181,16 +241,45 @@ async def test_names_are_looked_up_and_those_that_hang_are_few(
     assert "127.0.0.1" in await lookups("localhost", 80)
     with pytest.raises(OSError, match=r"\w"):
         await lookups("no such name", 80)
-    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: shut.wait(LIMIT) and [])
+    asked: list[str] = []
+
+    def slow(host: str, *_: object, **__: object) -> list[str]:
+        asked.append(host)
+        shut.wait(LIMIT)
+        return []
+
+    monkeypatch.setattr("socket.getaddrinfo", slow)
     hanging = [asyncio.create_task(lookups("slow.example", 80)) for _ in range(MOST)]
     await asyncio.sleep(0)
     for each in hanging:
         each.cancel()  # nobody waits, and the threads are there all the same
     one_more = asyncio.create_task(lookups("one.example", 80))
     assert not (await asyncio.wait([one_more], timeout=0.05))[0]
+    assert asked == ["slow.example"] * MOST
     shut.set()
     async with asyncio.timeout(LIMIT):
         assert await one_more == []
+
+
+def test_one_that_still_hangs_when_the_module_ends_does_so_quietly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, shut = threading.Event(), threading.Event()
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: (begun.set(), shut.wait(LIMIT)))
+    before = set(threading.enumerate())
+
+    async def leave() -> None:
+        looking = asyncio.create_task(Lookups()("slow.example", 80))
+        await asyncio.to_thread(begun.wait, LIMIT)
+        looking.cancel()
+
+    faults: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", faults.append)
+    asyncio.run(leave())
+    shut.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(LIMIT)
+    assert faults == []
 
 
 async def test_a_name_that_nobody_tells_in_time_was_not_reached(
@@ -221,3 +310,27 @@ async def test_an_answer_of_many_small_chunks_comes_in_few_pieces() -> None:
             pieces = [piece async for piece in got.pieces()]
     assert b"".join(pieces) == b"x" * 2000
     assert len(pieces) < 100
+
+
+async def test_what_is_there_already_is_taken_apart_in_turns() -> None:
+    """A megabyte in chunks of a byte would have everybody else wait."""
+    reader, turns = asyncio.StreamReader(), 0
+    reader.feed_data(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    reader.feed_data(b"1\r\nx\r\n" * 40_000 + b"0\r\n\r\n")
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    talk, counting = _Talk(reader, cast(Any, None)), asyncio.create_task(count())
+    talk._http.send(h11.Request(method="GET", target="/", headers=[("host", "x")]))
+    talk._http.send(h11.EndOfMessage())
+    await talk.head()
+    size = 0
+    while piece := await talk.data():
+        size += len(piece)
+    counting.cancel()
+    assert size == 40_000
+    assert turns > 10

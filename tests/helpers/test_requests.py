@@ -309,13 +309,47 @@ async def test_a_token_goes_with_tasks_alone_and_is_never_shown(
     assert "tok-secret" not in stage.redactor.clean("it said tok-secret")
 
 
-async def test_a_helper_that_repeats_its_token_does_not_show_it(stage: Stage) -> None:
-    async with serving(answer({"detail": "Not tok-secret!"}, "500 Oops")) as server:
-        await stage.register("a", "work", url=server.url, token="tok-secret")
-        with pytest.raises(Failed, match=r"Not \*\*\*!") as caught:
+TOKENS = ["zzq-secret", 'zzq"secret', "zzq\\secret"]
+
+
+@pytest.mark.parametrize("token", TOKENS)
+@pytest.mark.parametrize(
+    "detail",
+    [
+        lambda token: f"Not {token}!",
+        lambda token: [{"was": token}],
+        lambda token: "x" * 979 + token,
+    ],
+    ids=["text", "json", "cut"],
+)
+async def test_a_helper_that_repeats_its_token_does_not_show_it(
+    stage: Stage, caplog: pytest.LogCaptureFixture, token: str, detail: Any
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with serving(answer({"detail": detail(token)}, "500 Oops")) as server:
+        await stage.register("a", "work", url=server.url, token=token)
+        with pytest.raises(Failed, match=r"\*\*\*") as caught:
             await stage.requests.task(Task("work"))
-        (helper,) = stage.helpers.registry.all()
-        assert "tok-secret" not in f"{caught.value.message} {helper.trouble}"
+        shown = await until_looked_at(stage, "a")
+    status = msgspec.json.encode(stage.helpers.status()).decode()
+    for text in (caught.value.message, shown.trouble or "", status, caplog.text):
+        assert "secret" not in text
+        assert "zzq" not in text
+
+
+@pytest.mark.parametrize("token", TOKENS)
+async def test_nor_does_one_that_answers_with_it(stage: Stage, token: str) -> None:
+    async with serving(answer({"you sent": [token], token: 1})) as server:
+        await stage.register("a", "work", url=server.url, token=token)
+        assert await stage.requests.task(Task("work")) == {"you sent": ["***"], "***": 1}
+
+
+async def test_what_a_helper_says_of_its_trouble_is_cut(stage: Stage) -> None:
+    async with serving(answer({"detail": "x" * 100_000}, "500 Oops")) as server:
+        await stage.register("a", "work", url=server.url)
+        with pytest.raises(Failed, match=r"x…\Z") as caught:
+            await stage.requests.task(Task("work"))
+    assert len(caught.value.message) < 1100
 
 
 async def test_a_token_that_was_refused_is_forgotten(tmp_path: Path) -> None:
@@ -405,6 +439,13 @@ async def test_for_one_that_cannot_be_reached_another_is_asked(stage: Stage) -> 
     assert (shown.name, shown.state) == ("new", "unwell")
 
 
+async def test_for_one_that_says_that_it_cannot_now_another_is_asked(stage: Stage) -> None:
+    async with serving(answer("old")) as old, serving(answer({}, "503 Away")) as new:
+        await stage.register("old", "work", url=old.url)
+        await stage.register("new", "work", url=new.url)
+        assert await stage.requests.task(Task("work")) == "old"
+
+
 async def test_for_one_that_may_have_done_it_nobody_else_is_asked(stage: Stage) -> None:
     async with serving(answer("old")) as old, serving(raw(b"HTTP/1.1 2")) as new:
         await stage.register("old", "work", url=old.url)
@@ -444,8 +485,9 @@ async def test_one_helper_is_asked_so_many_things_at_a_time(tmp_path: Path) -> N
 # How they are
 
 
-async def test_one_that_answers_anything_is_well(stage: Stage) -> None:
-    async with serving(image_helper) as server:
+@pytest.mark.parametrize("handle", [image_helper, answer({}, "501 No GET")], ids=["404", "501"])
+async def test_one_that_answers_anything_is_well(stage: Stage, handle: Any) -> None:
+    async with serving(handle) as server:
         await stage.register("a", "image_processing", url=server.url)
         shown = await until_looked_at(stage, "a")
     assert (shown.state, shown.trouble) == ("well", None)

@@ -99,3 +99,13 @@ def test_what_is_long_counts_as_long(costly: dict[str, Any]) -> None:
 
 def test_a_pattern_is_not_run() -> None:
     assert complaint("a" * 50 + "!", {"pattern": "(a+)+$"}) is None
+
+
+def test_what_a_pattern_allows_is_left_to_the_helper() -> None:
+    schema = {"patternProperties": {"^x": {}}, "additionalProperties": False}
+    assert complaint({"x1": 1}, schema) is None
+
+
+@pytest.mark.parametrize("odd", [{"prefixItems": {"a": 1}}, {"items": 7}, {"type": 7}, {"enum": 7}])
+def test_a_schema_that_is_none_asks_for_nothing(odd: dict[str, Any]) -> None:
+    assert complaint([1], odd) is None

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from job_stage import FakeStore, Stage
+from fake_store import FakeStore
+from job_stage import Stage
 
 
 @pytest.fixture

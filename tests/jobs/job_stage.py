@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from support import LIMIT
 
 from waifu_llm.backend import Progress, Request, Result, Sink
 from waifu_llm.config import Config
+from waifu_llm.conversation import Message
 from waifu_llm.engine import Engine
 from waifu_llm.errors import WaifuError
 from waifu_llm.guest import Guest
 from waifu_llm.jobs.job import Job
 from waifu_llm.jobs.runner import Jobs
 from waifu_llm.jobs.shelf import Shelf
-from waifu_llm.jobs.store import StoredJob
 from waifu_llm.paths import Paths
 from waifu_llm.plugins import Catalogue
 from waifu_llm.protocol import Add
@@ -28,6 +27,8 @@ from waifu_llm.stored import Stored
 
 OPEN, SINGLE, KEYED = "open", "single", "keyed"
 KEY = "sk-canary-of-the-connection"
+PLACES = 2
+TALK = [Message("user", "one"), Message("assistant", "two"), Message("user", "three")]
 
 
 class Turn:
@@ -148,68 +149,6 @@ class Ears:
         return None if self.heard[-1] is None else str(self.heard[-1])
 
 
-class FakeStore:
-    """A JobStore that outlives a Jobs; it keeps bytes, as a real one does."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, bytes] = {}
-        self.open = asyncio.Event()
-        self.open.set()
-        self.broken: WaifuError | None = None
-        self.failures = 0
-        self._is_dead = False
-
-    async def _reach(self) -> None:
-        await self.open.wait()
-        if self.broken:
-            self.failures += 1
-            raise self.broken
-
-    def row(self, id: str) -> StoredJob:
-        return msgspec.json.decode(self.rows[id], type=StoredJob)
-
-    def holds(self, word: str) -> bool:
-        return any(word in repr(self.row(id)) for id in self.rows)
-
-    def _write(self, job: StoredJob) -> None:
-        if self._is_dead:
-            return
-        self.rows[job.id] = msgspec.json.encode(job)
-
-    async def add(self, job: StoredJob) -> None:
-        await self._reach()
-        self._write(job)
-
-    async def started(self, id: str, attempts: int) -> None:
-        await self._reach()
-        self._write(msgspec.structs.replace(self.row(id), attempts=attempts, state="running"))
-
-    async def ended(self, id: str, state: Any, text: str, message: str, when: float) -> None:
-        await self._reach()
-        new = {"state": state, "text": text, "message": message, "ended": when, "body": b""}
-        self._write(msgspec.structs.replace(self.row(id), **new))
-
-    async def unfinished(self) -> list[StoredJob]:
-        rows = [self.row(id) for id in self.rows]
-        return [each for each in rows if each.state in ("waiting", "running")]
-
-    async def find(self, id: str) -> StoredJob | None:
-        await self._reach()
-        return self.row(id) if id in self.rows else None
-
-    async def forget_before(self, when: float) -> None:
-        old = [id for id in self.rows if (self.row(id).ended or when) < when]
-        for id in old:
-            del self.rows[id]
-
-    def killed(self) -> FakeStore:
-        """The module was: it writes no more, and another one finds what is there."""
-        self._is_dead = True
-        after = FakeStore()
-        after.rows = dict(self.rows)
-        return after
-
-
 class Stage:
     """An engine, and the jobs on it."""
 
@@ -219,7 +158,7 @@ class Stage:
         self.load_errors: list[WaifuError] = []
         self.may_load = asyncio.Event()
         self.may_load.set()
-        config = Config(**{"cloud_concurrency": 2, "idle_seconds": 0.0, **settings})
+        config = Config(**{"cloud_concurrency": PLACES, "idle_seconds": 0.0, **settings})
         stored = Stored(config, Paths(folder, folder), lambda: catalogue().specs)
         self.engine = Engine(config, catalogue, self._open, Redactor(), stored)
         self.shelf = Shelf(folder / "assistants")
@@ -261,6 +200,16 @@ class Stage:
         async with asyncio.timeout(LIMIT):
             while not holds():
                 await asyncio.sleep(0.001)
+
+
+NewStage = Callable[..., Awaitable[Stage]]
+
+
+async def busy(stage: Stage, places: int = PLACES, **more: Any) -> None:
+    """All places are taken, by jobs that say nothing."""
+    for _ in range(places):
+        await stage.add("busy", client="busy", **more)
+    await stage.until(lambda: len(stage.turns) == places)
 
 
 def asks(*messages: Any, provider: str = OPEN, settings: Any = None, **more: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ VENDOR = Vendor(
         (400, {"message": "prompt is too long: 210000 tokens > 200000 max"}, "CONTEXT_TOO_LONG"),
         (400, {"message": "Your credit balance is too low."}, "QUOTA_EXCEEDED"),
         (400, {"message": "Output blocked by content filtering policy"}, "CONTENT_FILTERED"),
+        (400, {"message": "'claude-2.1' does not support tools."}, "UNSUPPORTED"),
         (401, {}, "AUTHORIZATION"),
         (402, {}, "QUOTA_EXCEEDED"),
         (403, {}, "AUTHORIZATION"),

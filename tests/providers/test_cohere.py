@@ -14,6 +14,11 @@ VENDOR = Vendor(
     refusals=[
         (400, {}, "INVALID_PROMPT"),
         (400, {"message": "too many tokens: size limit exceeded"}, "CONTEXT_TOO_LONG"),
+        (
+            400,
+            {"message": "invalid request: tool use is not supported by the provided model: c4."},
+            "UNSUPPORTED",
+        ),
         (401, {}, "AUTHORIZATION"),
         (402, {}, "QUOTA_EXCEEDED"),
         (403, {}, "AUTHORIZATION"),

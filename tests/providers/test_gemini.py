@@ -24,6 +24,11 @@ VENDOR = Vendor(
             {"message": "The input token count (1200000) exceeds the maximum number of tokens."},
             "CONTEXT_TOO_LONG",
         ),
+        (
+            400,
+            {"message": "Function calling is not enabled for models/gemma-3-12b-it"},
+            "UNSUPPORTED",
+        ),
         (401, {}, "AUTHORIZATION"),
         (403, {}, "AUTHORIZATION"),
         (404, {}, "INVALID_MODEL"),

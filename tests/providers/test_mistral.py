@@ -21,6 +21,7 @@ VENDOR = Vendor(
             {"message": "Prompt contains 70000 tokens, too large for model with 32768."},
             "CONTEXT_TOO_LONG",
         ),
+        (400, {"message": "Function calling is not enabled for this model"}, "UNSUPPORTED"),
         (401, {}, "AUTHORIZATION"),
         (402, {}, "QUOTA_EXCEEDED"),
         (403, {}, "AUTHORIZATION"),

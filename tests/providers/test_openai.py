@@ -238,8 +238,18 @@ async def test_a_client_that_goes_away_closes_it_too(installed, dial, upstream) 
         (400, {"message": '"auto" tool choice requires --enable-auto-tool-choice to be set'}),
         (404, {"message": "No endpoints found that support tool use.", "code": 404}),
         (500, {"message": "tools param requires --jinja flag", "type": "server_error"}),
+        (500, {"message": "Unsupported param: tools", "type": "server_error"}),
+        (
+            400,
+            {"message": "tiny does not support Function Calling", "code": "invalid_request_error"},
+        ),
+        (405, {"message": "Tool calling is not supported for model: tiny", "code": "405"}),
+        (400, {"message": "Function calling with this mime type is unsupported"}),
     ],
-    ids=["groq", "ollama", "vllm", "openrouter", "llamacpp"],
+    ids=[
+        *("groq", "ollama", "vllm", "openrouter", "llamacpp", "llamacpp before", "deepseek"),
+        *("deepinfra", "gemini"),
+    ],
 )
 async def test_a_model_without_tools_is_told_apart(wire, upstream, status, told) -> None:
     """Whoever asks can ask without."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from waifu_llm import config
+from waifu_llm import config_layers
 from waifu_llm.backend import Backend
 from waifu_llm.errors import NotInstalled
 from waifu_llm.loads import Place
@@ -31,7 +31,7 @@ class NoFleet:
 
 
 def where(open_here: Any = None, **settings: Any) -> Where:
-    resolved = config.resolve({"workers": "redis://there", **settings}, {}, Path("nowhere"))
+    resolved = config_layers.resolve({"workers": "redis://there", **settings}, {}, Path("nowhere"))
     return Where(NoFleet(), resolved, open_here)  # type: ignore[arg-type]
 
 

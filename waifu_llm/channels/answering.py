@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from waifu_llm.asking import ask
 from waifu_llm.channels.persona import Persona
-from waifu_llm.chats.talking import ask
 from waifu_llm.conversation import Message
 from waifu_llm.engine import Engine
 from waifu_llm.holdings import Asked
@@ -32,4 +32,4 @@ class Plain:
     async def __call__(self, persona: Persona, messages: Sequence[Message]) -> str:
         asked = Asked(persona.provider, key=persona.key)
         said, params = persona.before(messages), persona.params
-        return await ask(self._engine, asked, said, params, None, helpers=persona.helpers)
+        return await ask(self._engine, asked, said, params, helpers=persona.helpers)

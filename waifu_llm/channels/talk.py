@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from waifu_llm.asking import Closing
 from waifu_llm.channels import people
 from waifu_llm.channels.answering import Answer
 from waifu_llm.channels.people import Person
@@ -21,7 +22,6 @@ from waifu_llm.channels.store import Store
 from waifu_llm.chats import history, keeping
 from waifu_llm.chats.answering import Wanted
 from waifu_llm.chats.fields import storable
-from waifu_llm.chats.talking import Closing
 from waifu_llm.chats.transaction import Transaction
 from waifu_llm.conversation import Message
 from waifu_llm.errors import Unavailable, WaifuError

@@ -9,6 +9,7 @@ from msgspec import Struct
 from waifu_llm import credentials
 from waifu_llm.engine import Engine
 from waifu_llm.errors import Authorization, InvalidMessage, WaifuError
+from waifu_llm.holdings import Asked
 from waifu_llm.secrecy import is_secret_address
 
 COMPATIBLE = "openai-compatible"
@@ -79,3 +80,12 @@ def named_key(data: Any, aim: Aim, engine: Engine) -> str | None:
         )
     name: str = data.key
     return name
+
+
+def asked_of(name: str, api_endpoint: str | None, provider: str | None, key: str | None) -> Asked:
+    """What is loaded for a registered provider."""
+    if api_endpoint is None:
+        assert provider is not None
+        return Asked(provider, key=key)
+    settings: dict[str, Any] = {"base_url": api_endpoint, "exact": True}
+    return Asked(COMPATIBLE, settings, alias=name, key=key)

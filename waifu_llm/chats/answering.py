@@ -1,7 +1,7 @@
 """Has a model answer in a chat: what was said goes to it, question and answer are kept together.
 
 look    who asks, in which chat, which model, and what was said before
-ask     the model, while nothing of the database is held (talking.py)
+ask     the model, while nothing of the database is held (asking.py)
 keep    both messages in one transaction, if the chat is still there (keeping.py)
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from sqlalchemy import select
 
@@ -16,9 +17,9 @@ from waifu_llm.chats import chats as rooms
 from waifu_llm.chats import history
 from waifu_llm.chats import llms as models
 from waifu_llm.chats import users as people
+from waifu_llm.chats.aims import asked_of
 from waifu_llm.chats.fields import LlmName, Name, NamesUser, Reference, UserInput
 from waifu_llm.chats.tables import llms, messages, providers
-from waifu_llm.chats.talking import asked_of, with_model
 from waifu_llm.chats.transaction import AnyRow, Transaction, refers
 from waifu_llm.conversation import Message, Params
 from waifu_llm.errors import InvalidMessage, NotFound
@@ -196,7 +197,7 @@ async def _wanted(
         chat=chat.number,
         llm=llm,
         asked=asked,
-        params=with_model(data.params, row.model),
+        params=msgspec.structs.replace(data.params or Params(), model_id=row.model),
         messages=talk,
         **more,
     )

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from waifu_llm.asking import Closing, ask
 from waifu_llm.chats import answering, answers, keeping, records
 from waifu_llm.chats.answering import Wanted
 from waifu_llm.chats.database import Database, StoreAway
 from waifu_llm.chats.order import SHORT, Order
 from waifu_llm.chats.outcomes import Answer, failure, success
-from waifu_llm.chats.talking import Closing, ask
 from waifu_llm.chats.transaction import AnyRow, Outcome, Transaction
 from waifu_llm.engine import Engine
 from waifu_llm.errors import WaifuError

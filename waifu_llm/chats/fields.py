@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from waifu_llm.chats.tables import LARGEST_NUMBER
+from waifu_llm.client_json import in_words
 from waifu_llm.errors import InvalidMessage
-from waifu_llm.protocol import in_words
 
 Reference = (
     Annotated[str, Meta(min_length=1, max_length=64)]

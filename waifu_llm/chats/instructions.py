@@ -1,7 +1,7 @@
 """Instructions: fetched by a door, decoded (order.py), executed and stored (execution.py).
 
     users.py, records.py, chats.py, providers.py, llms.py     what is done in one transaction
-    answering.py, talking.py, keeping.py                      what a model is asked for
+    answering.py, keeping.py                                  what a model is asked for
 
 Whoever gives an instruction a key may send it again: it is done once, and the answer is the same.
 That answer is stored in the transaction that did it.
@@ -16,6 +16,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from waifu_llm.asking import Closing
 from waifu_llm.chats import answering, answers, inbox
 from waifu_llm.chats.database import Database, StoreAway
 from waifu_llm.chats.execution import NOT_NOW, BeforeKeeping, Execution, Limits
@@ -23,7 +24,6 @@ from waifu_llm.chats.gathering import Gathering
 from waifu_llm.chats.inbox import Accepted, Values, Waiting
 from waifu_llm.chats.order import LONG, SHORT, decode, unkeepable
 from waifu_llm.chats.outcomes import Answer, failure
-from waifu_llm.chats.talking import Closing
 from waifu_llm.chats.transaction import Transaction
 from waifu_llm.engine import Engine
 from waifu_llm.errors import Unexpected, WaifuError

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from waifu_llm import config, paths
+from waifu_llm import config, config_layers, paths
 from waifu_llm.config import Config
 from waifu_llm.paths import Paths
 
@@ -57,4 +57,4 @@ def _kind(each: Any) -> tuple[click.ParamType[Any] | None, str | None]:
 def resolved(flags: dict[str, Any] | None = None) -> tuple[Config, Paths]:
     """The settings that hold here."""
     found = paths.find()
-    return config.resolve(flags or {}, os.environ, found.config_file), found
+    return config_layers.resolve(flags or {}, os.environ, found.config_file), found

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from waifu_llm.client_json import check_size
 from waifu_llm.errors import InvalidMessage
-from waifu_llm.protocol import check_size
 
 _LONG_ID = 16
 _decode = msgspec.json.Decoder(dict[str, Any]).decode

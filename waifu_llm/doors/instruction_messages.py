@@ -104,7 +104,7 @@ class InstructionMessages:
         if self._instructions is None:
             raise Unsupported(
                 "This module keeps no chats. Start it with `--store sqlite`, or with the address "
-                "of a PostgreSQL; that needs the extra `chats`: pip install 'waifu-llm[chats]'."
+                "of a PostgreSQL; that needs the extra `chats`."
             )
         if len(self._under_way) >= self._max_waiting:
             raise Overloaded(f"{self._max_waiting} instructions of yours wait already.")

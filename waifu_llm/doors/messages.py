@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from waifu_llm import answers, protocol
 from waifu_llm.answers import Dialect
+from waifu_llm.client_json import MAX_DEPTH
 from waifu_llm.config import Config
 from waifu_llm.doors.frames import FrameWriter, Stream, Whole
 from waifu_llm.doors.instruction_messages import InstructionMessages
@@ -146,7 +147,7 @@ class Conversation:
             self._trust.has_token = self._trust.is_token(asked.token)
         limits = {
             "max_message_bytes": self._config.max_message_bytes,
-            "max_depth": protocol.MAX_DEPTH,
+            "max_depth": MAX_DEPTH,
             "max_waiting": self._config.max_waiting,
             "max_waiting_per_provider": self._config.max_waiting_per_provider,
             "max_jobs": self._config.max_jobs,

@@ -1,17 +1,15 @@
 """One virtual environment for each provider, made when it is first wanted.
 
-`place.py` says how they lie on disk, `installer.py` fills them.
+`place.py` says how they lie on disk, `installer.py` fills them, `making.py` is one installation.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
 import platform
 import shutil
 import sys
 import sysconfig
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,9 +19,10 @@ from msgspec import Struct
 from waifu_llm.backend import Progress
 from waifu_llm.environments import bytecode, place
 from waifu_llm.environments.causes import cause_of
-from waifu_llm.environments.compiler import see_that_it_can_be_compiled
 from waifu_llm.environments.installer import Installer
+from waifu_llm.environments.making import Making
 from waifu_llm.environments.place import Place, Removed, interpreter
+from waifu_llm.environments.possible import see_that_it_can_be_made
 from waifu_llm.errors import Busy, InstallFailed, NotInstalled
 from waifu_llm.specs import ProviderSpec
 
@@ -121,10 +120,7 @@ class Environments:
     async def _make(
         self, spec: ProviderSpec, found: Place, stamp: dict[str, str], tell: Progress
     ) -> None:
-        _see_that_python_fits(spec)
-        _see_that_it_is_locked(spec)
-        _see_that_the_path_fits(found.folder)
-        see_that_it_can_be_compiled(spec)
+        see_that_it_can_be_made(spec, found.folder)
         found.remove_half_made()
         folder = found.made_for(stamp)
         if folder is None or not await self._still_works(spec, folder, tell):
@@ -203,33 +199,6 @@ class Environments:
         return []
 
 
-class Making:
-    """One installation, and all who wait for it."""
-
-    def __init__(self, work: Callable[[Progress], Awaitable[None]]) -> None:
-        self._listeners: dict[object, Progress] = {}
-        self._task = asyncio.ensure_future(work(self._tell))
-
-    @property
-    def is_over(self) -> bool:
-        return self._task.done() or self._task.cancelling() > 0
-
-    async def wait(self, progress: Progress) -> None:
-        listener = object()
-        self._listeners[listener] = progress
-        try:
-            await asyncio.shield(self._task)
-        finally:
-            del self._listeners[listener]
-            if not self._listeners and not self._task.done():
-                self._task.cancel()
-                await asyncio.wait([self._task])  # nothing half-made is left when we return
-
-    def _tell(self, phase: str, fraction: float, message: str) -> None:
-        for listener in list(self._listeners.values()):
-            listener(phase, fraction, message)
-
-
 def stamp_of(spec: ProviderSpec) -> dict[str, str]:
     """All that an environment depends on. Another value of any of it, and it is made anew."""
     return {
@@ -237,32 +206,6 @@ def stamp_of(spec: ProviderSpec) -> dict[str, str]:
         "python": f"{platform.python_version()} {Path(sys.executable).resolve()}",
         "platform": sysconfig.get_platform(),
     }
-
-
-def _see_that_python_fits(spec: ProviderSpec) -> None:
-    if not spec.python_fits(sys.version_info[:2]):
-        raise InstallFailed(
-            f"`{spec.name}` needs Python {spec.python}, and the module runs on "
-            f"{platform.python_version()}. Start the module with a newer Python."
-        )
-
-
-def _see_that_it_is_locked(spec: ProviderSpec) -> None:
-    if spec.lacks_its_lock:
-        raise InstallFailed(
-            f"`{spec.name}` has a requirements.in and no requirements.lock beside it. Its author "
-            "makes that with `uv pip compile --universal --generate-hashes requirements.in -o "
-            f"requirements.lock`; `waifu-llm lock {spec.name}` makes one for this machine."
-        )
-
-
-def _see_that_the_path_fits(folder: Path) -> None:
-    """Python's own tools put such a path beside others, parted by that very sign."""
-    if os.pathsep in str(folder):
-        raise InstallFailed(
-            f"No environment can be made in {folder}: its path has a `{os.pathsep}`. "
-            "WAIFU_LLM_HOME names another home for the module."
-        )
 
 
 def _installed(

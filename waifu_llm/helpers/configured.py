@@ -119,6 +119,7 @@ class Configured:
             lambda: OverHttp(self._outgoing, url, NEARBY, token),
             table.tools,
             far=True,
+            redactor=self._redactor,
         )
 
     def _by_command(self, name: str, command: list[str], table: Table) -> Way:
@@ -130,7 +131,9 @@ class Configured:
             LogFile(self._paths.provider_log(f"helper-{name}")),
             self._redactor,
         )
-        return McpWay(name, command[0], lambda: OverPipes(program), table.tools)
+        return McpWay(
+            name, command[0], lambda: OverPipes(program), table.tools, redactor=self._redactor
+        )
 
     def _token(self, table: Table) -> str | None:
         if not table.token_env:

@@ -17,6 +17,7 @@ from waifu_llm.redaction import Redactor
 CHECK_SECONDS = 5.0
 _WAITING_EACH = 16
 """So many may wait for each place."""
+_MOST_WORDS = 1000
 
 
 class Helper:
@@ -70,7 +71,8 @@ class Helper:
         return self.way.kind != "listed"
 
     async def call(self, capability: str, data: Mapping[str, Any]) -> Any:
-        """
+        """What it answers, without any secret that it was given.
+
         Raises:
             WaifuError: Under its name; NotReached where another may be asked instead.
         """
@@ -89,18 +91,23 @@ class Helper:
         except WaifuError as error:
             raise self._noted(error) from None
         self.is_well, self.trouble = True, None
-        return answer
+        return self._redactor.clean_within(answer)
 
     def _noted(self, error: WaifuError) -> WaifuError:
         """Who cannot be reached, or says nothing, is not well until it was looked at; one task that
         failed may have been the task's fault."""
-        words = self._redactor.clean(error.message)  # some repeat what they were sent
+        words = self._words_of(error)
         if not isinstance(error, Refused | Crowded):
             self._failed += 1
             self.trouble = words
         if isinstance(error, NotReached | Slow):
             self.is_well = False
         return type(error)(f"The helper `{self.name}`: {words}")
+
+    def _words_of(self, error: WaifuError) -> str:
+        """Some repeat what they were sent. They are cut afterwards: half a secret is not known."""
+        words = self._redactor.clean(error.message)
+        return words if len(words) <= _MOST_WORDS else f"{words[:_MOST_WORDS]}…"
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
@@ -122,7 +129,7 @@ class Helper:
         except TimeoutError:
             self.is_well, self.trouble = False, f"It says nothing for {CHECK_SECONDS:g} s."
         except WaifuError as error:
-            self.is_well, self.trouble = False, self._redactor.clean(error.message)
+            self.is_well, self.trouble = False, self._words_of(error)
         else:
             if self.can_be_asked:
                 self.is_well, self.trouble = True, None

@@ -12,7 +12,6 @@ from waifu_llm.helpers.faults import Failed, NotReached, Refused
 from waifu_llm.helpers.outgoing import Answer, Outgoing
 from waifu_llm.helpers.way import Capability
 
-_SHOWN = 500
 _REFUSALS = (400, 413, 422)
 _AWAY, _KNOWS_NO_GET = 503, 501
 
@@ -93,4 +92,4 @@ def _said(body: bytes) -> str:
     fields = whole if isinstance(whole, dict) else {}
     words = next((fields[name] for name in ("detail", "message", "error") if name in fields), "")
     text = words if isinstance(words, str) else msgspec.json.encode(words).decode()
-    return f": {text[:_SHOWN]}" if text else "."
+    return f": {text}" if text else "."

@@ -19,7 +19,6 @@ from waifu_llm.helpers.forms import AsTools, Form, InPlainText
 from waifu_llm.helpers.registry import Registry
 from waifu_llm.helpers.rounds import Round, Said
 from waifu_llm.house import Ask
-from waifu_llm.redaction import Redactor
 from waifu_llm.specs import ProviderSpec
 
 _NO_MORE = "No helper may be called any more for this answer. Answer with what you have."
@@ -41,14 +40,12 @@ class Limits(Struct, frozen=True):
 class Lending:
     """What the engine knows of helpers."""
 
-    def __init__(self, registry: Registry, limits: Limits, redactor: Redactor) -> None:
+    def __init__(self, registry: Registry, limits: Limits) -> None:
         self._registry = registry
         self._limits = limits
-        self._redactor = redactor
 
     async def answer(self, generation: Generation, spec: ProviderSpec, ask: Ask) -> None:
-        answer = _Answer(self._registry, self._limits, generation, spec, ask, self._redactor)
-        await answer.give()
+        await _Answer(self._registry, self._limits, generation, spec, ask).give()
 
 
 class _Answer:
@@ -61,13 +58,11 @@ class _Answer:
         generation: Generation,
         spec: ProviderSpec,
         ask: Ask,
-        redactor: Redactor,
     ) -> None:
         self._registry = registry
         self._limits = limits
         self._generation = generation
         self._ask = ask
-        self._redactor = redactor
         self._theirs = {tools.name_of(each) for each in generation.request.params.tools or ()}
         self._offered = tools.offered(registry, self._theirs)
         with_tools = "tools" in spec.capabilities
@@ -94,7 +89,7 @@ class _Answer:
 
     async def _round(self) -> Round:
         part = await self._ask_once()
-        if part.refused and isinstance(self._form, AsTools) and not self._more:
+        if part.refused and isinstance(self._form, AsTools):
             self._form = InPlainText(self._offered)  # this model takes no tools, or not these
             part = await self._ask_once()
         if part.refused:
@@ -130,7 +125,6 @@ class _Answer:
         try:
             async with asyncio.timeout(self._seconds_left):
                 known = self._offered.get(call.name)
-                told = await tools.outcome(self._registry, known, call.arguments)
-                return self._redactor.clean(told)
+                return await tools.outcome(self._registry, known, call.arguments)
         except TimeoutError:
             return tools.failure(_TOO_LATE)

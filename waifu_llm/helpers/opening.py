@@ -44,7 +44,6 @@ class Helpers:
             configured.helper(name, table) for name, table in config.helpers.items()
         ]
         self._engine = engine
-        self._redactor = redactor
         self._limits = Limits(config.helper_rounds, config.helper_total_seconds)
 
     def open(self) -> None:
@@ -52,7 +51,7 @@ class Helpers:
         for helper in self._configured:
             self.registry.put(helper)
         self.registry.open()
-        self._engine.lends(Lending(self.registry, self._limits, self._redactor))
+        self._engine.lends(Lending(self.registry, self._limits))
 
     async def close(self) -> None:
         await self.registry.close()

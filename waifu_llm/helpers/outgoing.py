@@ -25,6 +25,8 @@ MOST_ANSWER = 1024 * 1024
 _READ = 16 * 1024
 """What is taken apart in one go: others wait meanwhile."""
 _MOST_HEAD = 32 * 1024
+_MOST_BEFORE = 16
+"""Answers of one kind or another that are none yet: `100 Continue`, hints."""
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a name."""
@@ -84,7 +86,7 @@ class Outgoing:
         reader, writer = await self._connect(url, reach)
         talk = _Talk(reader, writer)
         try:
-            await talk.say(method, url, body, headers or {})
+            talk.say(method, url, body, headers or {})
             yield Answer(await talk.head(), talk.data)
         except (OSError, h11.RemoteProtocolError) as exc:
             raise Failed(f"It breaks off: {_words(exc)}.") from None
@@ -145,7 +147,8 @@ class _Talk:
         self._over = False
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEAD)
 
-    async def say(self, method: str, url: Url, body: bytes, more: Mapping[str, str]) -> None:
+    def say(self, method: str, url: Url, body: bytes, more: Mapping[str, str]) -> None:
+        """Nobody waits until it is sent: some answer before they have heard it all."""
         headers = {
             "host": url.authority,
             "user-agent": f"waifu-llm/{__version__}",
@@ -157,16 +160,16 @@ class _Talk:
         request = h11.Request(method=method, target=url.target, headers=list(headers.items()))
         parts = [request, *([h11.Data(body)] if body else []), h11.EndOfMessage()]
         self._writer.write(b"".join(self._http.send(part) or b"" for part in parts))
-        await self._writer.drain()
 
     async def head(self) -> h11.Response:
         """
         Raises:
             Failed: When it is not one that is taken.
         """
-        event = await self.next()
-        while isinstance(event, h11.InformationalResponse):
+        for _ in range(_MOST_BEFORE):
             event = await self.next()
+            if not isinstance(event, h11.InformationalResponse):
+                break
         if not isinstance(event, h11.Response):
             raise Failed("It breaks off: there is no answer.")
         encodings = [value for name, value in event.headers if name == b"content-encoding"]

@@ -17,7 +17,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from waifu_llm.conversation import Message
 from waifu_llm.errors import Forbidden, InvalidMessage, WaifuError
 from waifu_llm.helpers.addresses import Network, Reach, read_url, see_that_all_are_allowed
 from waifu_llm.helpers.conversing import Speaker
@@ -72,8 +71,7 @@ class Requests:
         Raises:
             WaifuError: When there is no answer.
         """
-        answered = await self._speaker.answer([Message("user", told.prompt)])
-        return Processed(answered.text, told.metadata)
+        return Processed(await self._speaker.answer(told.prompt), told.metadata)
 
     async def register(self, told: RegisterHelper, *, near: bool) -> Registered:
         """`near`: whether it came from this very machine, and not through a proxy.

@@ -19,11 +19,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from waifu_llm.client_json import in_words
 from waifu_llm.conversation import Message, Text
 from waifu_llm.errors import InvalidMessage, InvalidPrompt
 from waifu_llm.jobs.parameters import params_of
 from waifu_llm.keys import KeyName
-from waifu_llm.protocol import in_words
 
 MOST_STREAMS = 16
 MOST_MESSAGES = 10_000

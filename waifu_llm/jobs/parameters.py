@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
+from waifu_llm.client_json import in_words
 from waifu_llm.conversation import Params
 from waifu_llm.errors import InvalidMessage
-from waifu_llm.protocol import in_words
 
 _ALIKE = {
     "model": "model_id",

@@ -12,14 +12,12 @@ import threading
 import traceback
 from typing import Any, AsyncIterator, Callable, Iterator
 
+from host_answer import Answer, as_json
 from host_stdio import LineWriter
-from host_text import StopFilter, ThinkFilter
-from waifu_provider import Finish, Provider, ProviderError, Reasoning, Request, ToolCall
+from waifu_provider import Provider, ProviderError, Request
 
 _PIECES_A_TURN = 32
 _REQUEST_FIELDS = tuple(Request.__dataclass_fields__)
-
-_string = json.encoder.encode_basestring_ascii
 
 
 class Requests:
@@ -82,7 +80,7 @@ class Requests:
             self._send(number, "done", done)
 
     def _send(self, number: int, field: str, value: Any) -> None:
-        self._writer.send(f'{{"id":{number},"{field}":{_json(value)}}}\n')
+        self._writer.send(f'{{"id":{number},"{field}":{as_json(value)}}}\n')
 
     async def _ping(self, number: int, message: dict[str, Any]) -> dict[str, Any]:
         return {}
@@ -156,84 +154,6 @@ class Requests:
         "pull": _pull,
         "unload": _unload,
     }
-
-
-class Answer:
-    """One generation on its way to the wire."""
-
-    def __init__(self, number: int, writer: LineWriter, request: Request) -> None:
-        self._number = number
-        self._writer = writer
-        self._think = ThinkFilter()
-        self._stop = StopFilter(request.stop_tokens) if request.stop_tokens else None
-        self._finish = Finish()
-        self._calls: list[ToolCall] = []
-        self.count = 0
-
-    @property
-    def stopped(self) -> bool:
-        return self._stop is not None and self._stop.stopped
-
-    def take(self, piece: Any) -> None:
-        self.count += 1
-        if isinstance(piece, str):
-            self._split(*self._think.feed(piece))
-        elif isinstance(piece, Reasoning):
-            self._line("reasoning", piece.text)
-        elif isinstance(piece, ToolCall):
-            self._calls.append(piece)
-        elif isinstance(piece, Finish):
-            self._finish = piece
-        else:
-            raise TypeError(f"a provider yields text or events, not {type(piece).__name__}")
-
-    def end(self) -> dict[str, Any]:
-        """Give out what was held back, and say how it ended."""
-        if not self.stopped:
-            self._split(*self._think.rest())
-        if self._stop is not None:
-            self._line("chunk", self._stop.rest())
-        reason = "stop" if self.stopped else self._finish.reason
-        done: dict[str, Any] = {"finish_reason": reason}
-        if self._finish.input_tokens is not None or self._finish.output_tokens is not None:
-            done["usage"] = {
-                "input_tokens": self._finish.input_tokens or 0,
-                "output_tokens": self._finish.output_tokens or 0,
-            }
-        if self._calls:
-            done["tool_calls"] = [_without_none(vars(call)) for call in self._calls]
-        return done
-
-    def _split(self, said: str, thought: str) -> None:
-        if thought:
-            self._line("reasoning", thought)
-        if said:
-            self._line("chunk", self._stop.feed(said) if self._stop else said)
-
-    def _line(self, field: str, text: str) -> None:
-        if text:
-            self._writer.send(f'{{"id":{self._number},"{field}":{_json_string(text)}}}\n')
-
-
-def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _json_string(text: str) -> str:
-    """Half of a surrogate pair, of an emoji cut in two, is no JSON to most readers."""
-    encoded = _string(text)
-    return _string(_without_halves(text)) if "\\ud" in encoded else encoded
-
-
-def _json(value: Any) -> str:
-    encoded = json.dumps(value)
-    if "\\ud" not in encoded:
-        return encoded
-    return json.dumps(json.loads(_without_halves(json.dumps(value, ensure_ascii=False))))
-
-
-def _without_halves(text: str) -> str:
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 async def _call(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -6,6 +6,7 @@ Standard library only, as all that is here.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from functools import partial
 from typing import Any, AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -23,12 +24,24 @@ _BY_STATUS = {
     422: "INVALID_PROMPT",
     429: "RATE_LIMITED",
 }
+_NO_TOOLS = re.compile(
+    r"(tool|function)[^.]{0,80} (is|are) (un|not )(supported|enabled)"
+    r"|not support (tool|function)|support tool use|unsupported param\w*: tools"
+    r"|--enable-auto-tool-choice|--tool-call-parser|requires --jinja",
+    re.IGNORECASE,
+)
+"""Most vendors, under whichever status; OpenRouter; and servers of one's own."""
 _SHOWN = 200
 
 
 def code_of_status(status: int) -> str:
     """What a status means where nothing else tells."""
     return _BY_STATUS.get(status) or ("UNAVAILABLE" if status >= 500 else "UNEXPECTED")
+
+
+def refuses_tools(message: str) -> bool:
+    """Whether that is why: then the same can be asked without them."""
+    return bool(_NO_TOOLS.search(message))
 
 
 def wait_ms(headers: Mapping[str, str]) -> int | None:

@@ -12,7 +12,7 @@ from waifu_llm.engine import Engine
 from waifu_llm.errors import Interrupted, Unexpected, WaifuError
 from waifu_llm.guest import Guest
 from waifu_llm.holdings import Asked
-from waifu_llm.loads import Loaded
+from waifu_llm.loaded import Loaded
 from waifu_llm.wire import Done, Progressed, ProviderFailure
 from waifu_llm.workers.events import Event
 from waifu_llm.workers.mouth import Entry, Mouth

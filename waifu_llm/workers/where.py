@@ -16,7 +16,8 @@ from waifu_llm.backend import Backend, Progress
 from waifu_llm.config import Config
 from waifu_llm.errors import WaifuError
 from waifu_llm.jobs.work import Source
-from waifu_llm.loads import OpenBackend, Place
+from waifu_llm.loaded import OpenBackend
+from waifu_llm.loads import Place
 from waifu_llm.profiles import Profile
 from waifu_llm.secrecy import secrets_in
 from waifu_llm.specs import ProviderSpec

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
+from waifu_llm.client_json import check_size, in_words
 from waifu_llm.doors.http.failures import WrongKind
 from waifu_llm.doors.http.messages import Head
 from waifu_llm.doors.http.routes import Route
 from waifu_llm.errors import InvalidMessage
-from waifu_llm.protocol import check_size, in_words
 
 encode = msgspec.json.Encoder().encode
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from waifu_llm.client_json import in_words
 from waifu_llm.conversation import Image, Message, Params, Penalties, Role, ToolCall
 from waifu_llm.doors.http.ollama import (
     CallOfTool,
@@ -19,7 +20,6 @@ from waifu_llm.doors.http.ollama import (
 )
 from waifu_llm.doors.http.openai_request import image_of
 from waifu_llm.errors import InvalidMessage, Unsupported
-from waifu_llm.protocol import in_words
 from waifu_llm.specs import ProviderSpec
 
 _OLLAMA = "ollama"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 
@@ -14,6 +16,7 @@ from waifu_llm.helpers.mcp.messages import Message
 from waifu_llm.helpers.outgoing import Answer, Outgoing
 
 _GOODBYE_SECONDS = 1.0
+_PLAIN = re.compile(r"[!-~]([ -~]*[!-~])?")
 _JSON, _EVENTS = "application/json", "text/event-stream"
 
 
@@ -39,7 +42,7 @@ class OverHttp:
 
     async def ask(self, asked: Message) -> Message:
         async with self._posted(asked) as answer:
-            self._see_that_it_is_one(answer)
+            await self._see_that_it_is_one(answer)
             async for said in _messages_of(answer):
                 if "method" not in said and said.get("id") == asked["id"]:
                     return said
@@ -49,7 +52,7 @@ class OverHttp:
 
     async def tell(self, said: Message) -> None:
         async with self._posted(said) as answer:
-            self._see_that_it_is_one(answer)
+            await self._see_that_it_is_one(answer)
 
     async def close(self) -> None:
         """Where there is a session, it is told that it is over; nobody waits for long."""
@@ -64,10 +67,13 @@ class OverHttp:
                     pass
 
     def _posted(self, said: Message) -> AbstractAsyncContextManager[Answer]:
-        body = messages.encode(said)
-        return self._outgoing.ask("POST", self._url, self._reach, body, self._headers)
+        """What it is about stands in the head as well, for those on the way who read no body."""
+        body, name = messages.encode(said), said.get("params", {}).get("name")
+        about = {"mcp-method": said.get("method"), "mcp-name": _in_a_header(name) if name else None}
+        headers = {**self._headers, **{key: value for key, value in about.items() if value}}
+        return self._outgoing.ask("POST", self._url, self._reach, body, headers)
 
-    def _see_that_it_is_one(self, answer: Answer) -> None:
+    async def _see_that_it_is_one(self, answer: Answer) -> None:
         """
         Raises:
             NotReached: When the session is over: with another it can be asked again.
@@ -81,7 +87,25 @@ class OverHttp:
             self.alive = False
             raise NotReached("It has forgotten the session.")
         hint = " Is its `token_env` right?" if answer.status in (401, 403) else ""
-        raise Failed(f"It answers {answer.status}.{hint}")
+        raise Failed(f"It answers {answer.status}{await _words_in(answer)}.{hint}")
+
+
+def _in_a_header(name: str) -> str:
+    """As it is, where a header can hold that."""
+    if _PLAIN.fullmatch(name) and not name.startswith("=?base64?"):
+        return name
+    return f"=?base64?{b64encode(name.encode()).decode()}?="
+
+
+async def _words_in(answer: Answer) -> str:
+    """What an answer says that is none, where it says it as MCP does."""
+    if answer.media_type != _JSON:
+        return ""
+    try:
+        error = messages.decode(await answer.read()).get("error")
+    except Failed:
+        return ""
+    return f": {messages.words_of(error)}" if isinstance(error, dict) else ""
 
 
 async def _messages_of(answer: Answer) -> AsyncIterator[Message]:
@@ -91,7 +115,8 @@ async def _messages_of(answer: Answer) -> AsyncIterator[Message]:
     elif answer.media_type == _JSON:
         yield messages.decode(await answer.read())
     else:
-        raise Failed(f"It answers with {answer.media_type or 'no type'}, which is not MCP.")
+        kind = answer.headers.get("content-type", "no type")
+        raise Failed(f"It answers with {kind}, which is not MCP.")
 
 
 async def _events(answer: Answer) -> AsyncIterator[bytes]:

@@ -11,15 +11,20 @@ from waifu_llm.version import __version__
 
 PROTOCOL = "2025-11-25"
 KNOWN = ("2024-11-05", "2025-03-26", "2025-06-18", PROTOCOL)
-INTRODUCTION = {
-    "protocolVersion": PROTOCOL,
-    "capabilities": {},
-    "clientInfo": {"name": "waifu-llm", "version": __version__},
+STATELESS = "2026-07-28"
+"""From here on nobody is introduced: each request says who asks, and in which version."""
+_ABOUT_US = {"name": "waifu-llm", "version": __version__}
+INTRODUCTION = {"protocolVersion": PROTOCOL, "capabilities": {}, "clientInfo": _ABOUT_US}
+IN_EACH_REQUEST = {
+    "_meta": {
+        "io.modelcontextprotocol/protocolVersion": STATELESS,
+        "io.modelcontextprotocol/clientInfo": _ABOUT_US,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
 }
 NO_SUCH_METHOD = -32601
 _WRONG_ARGUMENTS = -32602
 _LEFT_OUT = "[a part of the answer that is no text was left out]"
-_SHOWN = 500
 
 Message = dict[str, Any]
 _decode = msgspec.json.Decoder(Message).decode
@@ -66,13 +71,28 @@ def result_of(message: Message) -> Message:
     """
     error = message.get("error")
     if isinstance(error, dict):
-        words = str(error.get("message", "It says no more."))[:_SHOWN]
         kind = Refused if error.get("code") == _WRONG_ARGUMENTS else Failed
-        raise kind(f"It answers with an error: {words}")
+        raise kind(f"It answers with an error: {words_of(error)}")
     result = message.get("result")
     if not isinstance(result, dict):
         raise Failed("Its answer has no result.")
+    if result.get("resultType", "complete") != "complete":
+        raise Failed("It asks for something in return, which nobody here can give.")
     return result
+
+
+def words_of(error: Message) -> str:
+    """What went wrong; and what it speaks, where that is why."""
+    words = str(error.get("message", "It says no more."))
+    data = error.get("data")
+    versions = data.get("supported") if isinstance(data, dict) else None
+    if not isinstance(versions, list):
+        return words
+    return f"{words}. It speaks {_listed(versions)}; known are {_listed([*KNOWN, STATELESS])}"
+
+
+def _listed(versions: list[Any]) -> str:
+    return ", ".join(map(str, versions[:20]))
 
 
 def value_of(result: Message) -> Any:
@@ -84,9 +104,9 @@ def value_of(result: Message) -> Any:
     parts = result.get("content")
     found = [_text_of(part) for part in parts] if isinstance(parts, list) else []
     if result.get("isError"):
-        raise Failed(" ".join(found)[:_SHOWN] or "It says that it did not work.")
+        raise Failed(" ".join(found) or "It says that it did not work.")
     structured = result.get("structuredContent")
-    return structured if isinstance(structured, dict) else "\n".join(found)
+    return "\n".join(found) if structured is None else structured
 
 
 def _text_of(part: Any) -> str:

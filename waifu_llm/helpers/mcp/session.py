@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
-from waifu_llm.helpers.faults import Failed
+from waifu_llm.helpers.faults import Failed, NotReached, Refused
 from waifu_llm.helpers.mcp import messages
 from waifu_llm.helpers.mcp.messages import Message
 from waifu_llm.tasks import Tasks
@@ -15,6 +15,7 @@ from waifu_llm.tasks import Tasks
 MOST_TOOLS = 256
 _MOST_PAGES = 64
 _CALL_OFF_SECONDS = 1.0
+_DISCOVER = "server/discover"
 _CHANGED = "notifications/tools/list_changed"
 
 
@@ -50,6 +51,7 @@ class Session:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._next = 0
+        self._with_each: Message = {}
         self._aside = Tasks()
         self.changed = True
         """Whether the tools may be others than those that were listed."""
@@ -60,6 +62,13 @@ class Session:
             WaifuError: When it is no server that is understood.
         """
         await self._transport.open(self._hear)
+        try:
+            await self._introduce()
+        except (Failed, Refused) as refusal:
+            if isinstance(refusal, NotReached) or not await self._takes_us_without():
+                raise
+
+    async def _introduce(self) -> None:
         told = await self._ask("initialize", messages.INTRODUCTION)
         version = told.get("protocolVersion")
         if version not in messages.KNOWN:
@@ -67,6 +76,18 @@ class Session:
             raise Failed(f"It speaks MCP in the version {version!r}; known are {known}.")
         self._transport.agreed(str(version))
         await self._transport.tell(messages.notification("notifications/initialized"))
+
+    async def _takes_us_without(self) -> bool:
+        """Whether it is one of those that are not introduced. They are asked second: of the others
+        some say nothing to what they do not know."""
+        self._transport.agreed(messages.STATELESS)
+        self._with_each = messages.IN_EACH_REQUEST
+        try:
+            told = await self._ask(_DISCOVER, {})
+        except (Failed, Refused):
+            return False
+        versions = told.get("supportedVersions")
+        return isinstance(versions, list) and messages.STATELESS in versions
 
     @property
     def alive(self) -> bool:
@@ -103,7 +124,7 @@ class Session:
         return messages.value_of(await self._ask("tools/call", asked))
 
     async def ping(self) -> None:
-        await self._ask("ping", {})
+        await self._ask(_DISCOVER if self._with_each else "ping", {})
 
     async def close(self) -> None:
         await self._transport.close()
@@ -113,7 +134,8 @@ class Session:
     async def _ask(self, method: str, params: Message) -> Message:
         self._next += 1
         number = self._next
-        asking: Awaitable[Message] = self._transport.ask(messages.request(number, method, params))
+        asked = messages.request(number, method, {**params, **self._with_each})
+        asking: Awaitable[Message] = self._transport.ask(asked)
         try:
             return messages.result_of(await asking)
         except asyncio.CancelledError:

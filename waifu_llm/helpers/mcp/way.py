@@ -10,15 +10,18 @@ from typing import Any
 
 from waifu_llm.errors import ProviderCrashed
 from waifu_llm.helpers.faults import Failed, NotReached
+from waifu_llm.helpers.mcp import messages
 from waifu_llm.helpers.mcp.messages import Message
 from waifu_llm.helpers.mcp.session import Session, Transport
 from waifu_llm.helpers.schemas import misfit
 from waifu_llm.helpers.way import Capability
+from waifu_llm.redaction import Redactor
 from waifu_llm.restarts import Restarts
 from waifu_llm.tasks import Tasks
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST = 64
+_IN_HEADS = b'"x-mcp-header":'
 _MOST_SILENCES = 3
 LOOK_SECONDS = 4.0
 """Less than a look may take."""
@@ -40,6 +43,7 @@ class McpWay:
         only: Collection[str] = (),
         *,
         far: bool = False,
+        redactor: Redactor | None = None,
     ) -> None:
         self.shown = shown
         self.capabilities: dict[str, Capability] = {}
@@ -49,6 +53,7 @@ class McpWay:
         self._far = far
         """Whether it is at an address: it is not started by us, and does not say when its tools
         change."""
+        self._redactor = redactor or Redactor()
         self._tools: dict[str, str] = {}
         self._session: Session | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -162,11 +167,18 @@ class McpWay:
     async def _list(self, session: Session) -> None:
         if not session.changed:
             return
-        found = [each for each in await session.tools() if isinstance(each.get("name"), str)]
-        wanted = [each for each in found if not self._only or each["name"] in self._only]
+        listed = self._redactor.clean_within(await session.tools())
+        found = [each for each in listed if isinstance(each.get("name"), str)]
+        wanted = [each for each in found if self._is_wanted(each)]
         names = {self._name_of(each["name"]): each for each in wanted}
         self._tools = {name: each["name"] for name, each in names.items()}
         self.capabilities = {name: _capability(name, each) for name, each in names.items()}
+
+    def _is_wanted(self, tool: Message) -> bool:
+        """What wants its arguments in the head of a request cannot be asked here."""
+        if self._far and _IN_HEADS in messages.encode(tool):
+            return False
+        return not self._only or tool["name"] in self._only
 
     def _name_of(self, tool: str) -> str:
         """As every vendor takes it. What is cut bears a mark of the whole."""

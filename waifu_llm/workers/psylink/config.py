@@ -11,10 +11,10 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Meta, Struct
 
+from waifu_llm.client_json import in_words
 from waifu_llm.config import ConfigError
 from waifu_llm.conversation import Text
 from waifu_llm.errors import InvalidMessage
-from waifu_llm.protocol import in_words
 
 _DAYS_30 = 86_400.0 * 30
 _CHANGEABLE = ("llama_params", "properties")

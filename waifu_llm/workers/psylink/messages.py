@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from waifu_llm.client_json import check_size, in_words
 from waifu_llm.errors import InvalidMessage, WaifuError
-from waifu_llm.protocol import check_size, in_words
 
 _SHOWN_OF_A_GIANT = 1000
 
