@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -117,6 +118,12 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def rabbitmq() -> Iterator[RabbitMQ]:
     yield from _served(RabbitMQ)
+
+
+@pytest.fixture
+def queue() -> str:
+    """A queue of RabbitMQ's, one for each test: none finds what another left."""
+    return f"instructions-{uuid.uuid4().hex}"
 
 
 @pytest.fixture(scope="session")

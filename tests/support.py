@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,21 @@ from websockets.asyncio.client import ClientConnection
 
 LIMIT = 30.0
 """Seconds after which a test that waits has failed."""
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Returns when something holds that will, where nothing tells of it."""
+    async with asyncio.timeout(LIMIT):
+        while not holds():
+            await asyncio.sleep(0.005)
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    """The same, where no loop runs."""
+    end = time.monotonic() + LIMIT
+    while not holds():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
 
 
 class Module:

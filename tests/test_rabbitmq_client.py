@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -12,29 +10,20 @@ from typing import Any
 import aio_pika
 import pika
 import pytest
-from support import Module
+from support import LIMIT, Module
 
 from services.rabbitmq import RabbitMQ
 from waifu_llm import rabbitmq_client
 from waifu_llm.errors import InvalidMessage, Unavailable, Unexpected, Unsupported
 
-HERE = Path(__file__).parent
-LIMIT = 30.0
-
-
-@pytest.fixture
-def queue() -> str:
-    return f"instructions-{uuid.uuid4().hex}"
-
 
 @pytest.fixture
 def serve(
-    start_module: Callable[..., Module], rabbitmq: RabbitMQ, queue: str, tmp_path: Path
+    start_module: Callable[..., Module], rabbitmq: RabbitMQ, queue: str, new_home: Path
 ) -> Callable[[], Module]:
     """Starts a module at that queue, always with the same home."""
-    shutil.copytree(HERE / "fake_providers", tmp_path / "home" / "providers")
     flags = ["--store", "sqlite", "--rabbitmq", rabbitmq.url, "--rabbitmq-queue", queue]
-    return lambda: start_module(*flags, WAIFU_LLM_HOME=str(tmp_path / "home"))
+    return lambda: start_module(*flags, WAIFU_LLM_HOME=str(new_home))
 
 
 async def test_a_whole_talk_without_a_word_of_json(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,13 +26,6 @@ def refused(home: Path, *flags: str, **environ: str) -> tuple[int, str]:
     )
     assert "Traceback" not in ended.stderr
     return ended.returncode, ended.stderr
-
-
-def wait_for(happened: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT
-    while not happened():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
 
 
 def gone(pid: int) -> bool:

@@ -21,9 +21,8 @@ from app_stage import (
     printed,
     provider_pids,
     rest_of,
-    wait_for,
 )
-from support import LIMIT, Wire
+from support import LIMIT, Wire, wait_until
 from websockets.asyncio.client import connect
 
 from waifu_llm import client
@@ -86,7 +85,7 @@ async def test_a_second_signal_waits_for_nothing_and_kills_what_still_runs(
             module.process.send_signal(number)
         assert module.wait() == 130
     try:
-        wait_for(lambda: gone(pid))
+        wait_until(lambda: gone(pid))
     finally:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -165,10 +164,10 @@ async def test_as_the_first_process_of_a_container_it_buries_everyone(
     for _ in range(3):
         async with client.connect(url) as loading:
             await loading.load("echo")
-        wait_for(lambda: not children(module))
-    wait_for(lambda: children(first) == [module])
+        wait_until(lambda: not children(module))
+    wait_until(lambda: children(first) == [module])
     os.kill(first, signal.SIGTERM)
-    wait_for(lambda: gone(first))
+    wait_until(lambda: gone(first))
 
 
 async def test_close_answers_the_sender_and_ends_it(start_module: StartModule) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app_stage import StartModule, printed, wait_for
-from support import Wire, generate
+from app_stage import StartModule, printed
+from support import Wire, generate, wait_until
 from websockets.asyncio.client import connect
 
 from waifu_llm import client
@@ -40,7 +40,7 @@ def test_the_token_is_hidden_even_where_another_thing_bears_its_name(
     broken.mkdir(parents=True)
     (broken / "provider.toml").write_text("nothing that could be used")
     module = start_at(WAIFU_LLM_TOKEN="token-of-this-test")
-    wait_for(lambda: any("plugin *** cannot be used" in line for line in module.errors))
+    wait_until(lambda: any("plugin *** cannot be used" in line for line in module.errors))
     assert not [line for line in printed(module) if "token-of-this-test" in line]
 
 

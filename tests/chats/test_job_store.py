@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support import LIMIT
+from support import LIMIT, until
 
 from waifu_llm.chats.job_store import SqlJobStore
 from waifu_llm.chats.opening import open_database
@@ -82,9 +82,7 @@ async def test_an_end_is_kept_however_long_the_database_is_away(
         ending = asyncio.create_task(
             Keeper(jobs, outlives=True).ended(Job(job("one"), "a", 0, []), "It failed.")
         )
-        async with asyncio.timeout(LIMIT):
-            while "cannot be kept" not in caplog.text:
-                await asyncio.sleep(0.01)
+        await until(lambda: "cannot be kept" in caplog.text)
         assert not ending.done()
     finally:
         await asyncio.to_thread(postgres.start)

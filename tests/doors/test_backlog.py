@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from fake_instructions import FakeInstructions
+from support import until
 
 from waifu_llm.doors import backlog
 from waifu_llm.doors.backlog import Backlog
@@ -48,12 +49,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def errand(number: int, queue: str = "r", **more: Any) -> Errand:
     body = json.dumps({"type": "LONG", "data": number, **more}).encode()
     return read(Letter(body, f"{number:032}", None, queue), 1000)
-
-
-async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():
-            await asyncio.sleep(0.001)
 
 
 async def test_it_is_carried_out_brought_and_forgotten(

@@ -102,6 +102,38 @@ async def test_a_session_that_was_forgotten_is_begun_anew(tmp_path: Path) -> Non
     assert server.session == 9
 
 
+@pytest.mark.parametrize("status", ["202 Accepted", "404 Not Found", "400 Bad Request"])
+async def test_a_call_in_which_we_are_asked_something_is_made_once(
+    tmp_path: Path, status: str
+) -> None:
+    """Whatever the server makes of our reply."""
+    server, replies = Remote(events=True), []
+
+    async def asking(heard: Heard, writer: asyncio.StreamWriter) -> None:
+        said = heard.json if heard.body else {}
+        if "method" not in said and said:
+            replies.append(said)
+            await answer(b"", status)(heard, writer)
+        elif said.get("method") != "tools/call":
+            await server(heard, writer)
+        else:
+            asked = [{"id": n, "method": m} for n, m in enumerate(("ping", "roots/list"))]
+            done = {"id": said["id"], "result": {"content": [{"type": "text", "text": "done"}]}}
+            data = "".join(f"data: {json.dumps(each)}\n\n" for each in (*asked, done))
+            await answer(data.encode(), content_type="text/event-stream")(heard, writer)
+
+    async with AsyncExitStack() as stack:
+        listening = await stack.enter_async_context(serving(asking))
+        stage = await stack.enter_async_context(staged(tmp_path, {"mcp": listening.url}))
+        await ready(stage)
+        assert await ask(stage, "box_add", a=1, b=2) == "done"
+        calls = [each for each in listening.heard if b"tools/call" in each.body]
+    assert len(calls) == 1
+    assert [each["id"] for each in replies] == [0, 1]
+    assert replies[0]["result"] == {}
+    assert replies[1]["error"]["code"] == -32601
+
+
 async def test_its_tools_are_listed_anew(tmp_path: Path) -> None:
     async with remote(tmp_path) as (stage, server, _):
         server.tools = ["grown"]

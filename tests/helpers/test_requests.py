@@ -353,12 +353,34 @@ async def test_what_a_helper_says_of_its_trouble_is_cut(stage: Stage) -> None:
 
 
 async def test_a_token_that_was_refused_is_forgotten(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, max_helpers=1)
+    stage = Stage(tmp_path, max_helpers=1, helper_seconds=0.1)
     await stage.register("a", "work")
     with pytest.raises(Overloaded):
         await stage.register("b", "work", url="http://127.0.0.1:1/", token="tok-secret")
-    assert stage.redactor.clean("tok-secret") == "tok-secret"
+    async with asyncio.timeout(LIMIT):
+        while stage.redactor.clean("tok-secret") != "tok-secret":
+            await asyncio.sleep(0.01)
     await stage.close()
+
+
+async def test_a_token_is_not_shown_by_a_call_that_outlives_its_helper(stage: Stage) -> None:
+    gate = asyncio.Event()
+
+    async def late(heard: Heard, writer: asyncio.StreamWriter) -> None:
+        if heard.line.startswith("POST"):
+            await gate.wait()
+        await answer({"you sent": "tok-secret"})(heard, writer)
+
+    async with serving(late) as server, asyncio.timeout(LIMIT):
+        await stage.register("a", "work", url=server.url, token="tok-secret")
+        asking = asyncio.create_task(stage.requests.task(Task("work")))
+        while not server.tasks:
+            await asyncio.sleep(0.01)
+        await stage.requests.remove("a")
+        await asyncio.sleep(0)  # its way is closed
+        await asyncio.sleep(0)
+        gate.set()
+        assert await asking == {"you sent": "***"}
 
 
 async def test_one_whose_places_are_taken_lets_another_be_asked(tmp_path: Path) -> None:

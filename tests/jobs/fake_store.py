@@ -20,9 +20,11 @@ class FakeStore:
         self.open.set()
         self.broken: WaifuError | None = None
         self.failures = 0
+        self.asked = 0
         self._is_dead = False
 
     async def _reach(self) -> None:
+        self.asked += 1
         await self.open.wait()
         if self.broken:
             self.failures += 1

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from support import LIMIT
+from support import LIMIT, until
 
 from waifu_llm.backend import Progress, Request, Result, Sink
 from waifu_llm.config import Config
@@ -193,13 +193,8 @@ class Stage:
 
     async def turn(self, number: int = -1, *, of: int | None = None) -> Turn:
         """The last one, or that of this number, once there are so many."""
-        await self.until(lambda: len(self.turns) >= (of or max(1, number + 1)))
+        await until(lambda: len(self.turns) >= (of or max(1, number + 1)))
         return self.turns[number]
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(LIMIT):
-            while not holds():
-                await asyncio.sleep(0.001)
 
 
 NewStage = Callable[..., Awaitable[Stage]]
@@ -209,7 +204,7 @@ async def busy(stage: Stage, places: int = PLACES, **more: Any) -> None:
     """All places are taken, by jobs that say nothing."""
     for _ in range(places):
         await stage.add("busy", client="busy", **more)
-    await stage.until(lambda: len(stage.turns) == places)
+    await until(lambda: len(stage.turns) == places)
 
 
 def asks(*messages: Any, provider: str = OPEN, settings: Any = None, **more: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fake_store import FakeStore
 from job_stage import OPEN, PLACES, SINGLE, NewStage, Stage, asks, busy, stream
+from support import until
 
 from waifu_llm.errors import Forbidden, InvalidMessage, Overloaded, Unavailable
 
@@ -47,7 +48,7 @@ class TestCancelling:
             told.append((store.row(job.id).state, list(ears.heard)))
 
         stage.jobs.cancel(job.id, "a", anyones=False, on_kept=tell)
-        await stage.until(lambda: store.failures >= 2)
+        await until(lambda: store.failures >= 2)
         assert told == []
         store.broken = None
         assert await ears.end() == "Cancelled."
@@ -79,13 +80,13 @@ class TestCancelling:
             assistant = {"streams": [stream("first"), stream("second", provider=SINGLE)]}
         job, ears = await stage.add(assistant=assistant)
         if when == "loading":
-            await stage.until(lambda: bool(stage.loaded))
+            await until(lambda: bool(stage.loaded))
         if when == "between two tries":
             (await stage.turn()).fail(Overloaded("Full.", retry_after_ms=60_000))
             await asyncio.sleep(0)
         if when == "changing lanes":
             (await stage.turn(1)).end()
-            await asyncio.sleep(0.01)
+            await until(lambda: stage.jobs.status() == {"waiting": 1, "running": 1})
         before = len(stage.turns)
         stage.jobs.cancel(job.id, "a", anyones=False)
         assert await ears.end() == "Cancelled."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from job_stage import PLACES, SINGLE, NewStage, Stage, asks, busy, stream
+from support import until
 
 from waifu_llm.errors import Overloaded
 from waifu_llm.jobs import room
@@ -35,7 +36,7 @@ class TestRoom:
         for number in (1, 2):
             await stage.add(client="a", assistant=chain)
             (await stage.turn(number)).end()
-        await stage.until(lambda: stage.jobs.status() == {"waiting": 2, "running": 1})
+        await until(lambda: stage.jobs.status() == {"waiting": 2, "running": 1})
         with pytest.raises(Overloaded, match="2 jobs of this client"):
             await stage.add(client="a")
         await stage.add(client="b", assistant=asks(provider=SINGLE))

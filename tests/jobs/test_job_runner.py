@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from fake_store import FakeStore
 from job_stage import OPEN, PLACES, SINGLE, TALK, Ears, NewStage, Stage, asks, busy, stream
+from support import until
 
 from waifu_llm.conversation import Message
 from waifu_llm.errors import (
@@ -142,7 +143,7 @@ class TestTooMuch:
         turn.say("1")
         assert "more than 10 characters" in str(await ears.end())
         assert ears.text == "1234567890"
-        await stage.until(lambda: turn.interrupted)
+        await until(lambda: turn.interrupted)
         _, ears = await stage.add()
         (await stage.turn(1)).end("1234567890")
         assert await ears.end() is None
@@ -225,7 +226,7 @@ class TestClosing:
         await stage.jobs.close()
         for ears in [*(ears for _, ears in jobs), runs]:
             assert "shut down" in str(await ears.end())
-        await stage.until(lambda: turn.interrupted)
+        await until(lambda: turn.interrupted)
         with pytest.raises(Unavailable, match="shutting down"):
             stage.prepare()
 
@@ -245,6 +246,4 @@ class TestClosing:
             await each.end()
         assert stage.jobs.status() == {"waiting": 0, "running": 0}
         assert stage.engine.status()["clients"] == 5  # those that a test let in, and none of ours
-        await stage.until(
-            lambda: not any(each["holders"] for each in stage.engine.status()["loads"])
-        )
+        await until(lambda: not any(each["holders"] for each in stage.engine.status()["loads"]))

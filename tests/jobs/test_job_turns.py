@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from job_stage import PLACES, SINGLE, NewStage, Stage, asks, busy, stream
+from support import until
 
 from waifu_llm.errors import (
     Busy,
@@ -72,7 +73,7 @@ class TestTurns:
         for number in range(4):
             await stage.add(f"a{number}", client="a", assistant=chain)
             (await stage.turn(number + 1)).end()
-        await stage.until(lambda: stage.jobs.status()["waiting"] == 4)
+        await until(lambda: stage.jobs.status()["waiting"] == 4)
         for number in range(2):
             await stage.add(f"b{number}", client="b", assistant=asks(provider=SINGLE))
         stage.turns[0].end()
@@ -87,8 +88,8 @@ class TestTurns:
         for number in range(4):
             (await stage.turn(number)).end()
             await stage.turn(number + 1)
-        await stage.until(lambda: ears[8].heard == [9, 5])
-        await stage.until(lambda: ears[4].heard == [5, 1])
+        await until(lambda: ears[8].heard == [9, 5])
+        await until(lambda: ears[4].heard == [5, 1])
         assert ears[3].heard == [4, ""]
 
 

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 from process_stage import ECHO, MIB, Sink, ask, gone
-from support import LIMIT
+from support import LIMIT, until
 
 from waifu_llm.errors import ProviderCrashed
 from waifu_llm.process import ProviderProcess
@@ -57,9 +57,7 @@ async def test_a_provider_that_is_silent_and_answers_pings_is_busy(start, host):
         speak=0.01,
     )
     process.generate(ask(), sink := Sink())
-    async with asyncio.timeout(LIMIT):
-        while len(sink.text) < 10:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(sink.text) == 10)
     assert process.alive
 
 

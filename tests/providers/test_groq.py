@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from fake_upstreams.running import OPENAI, RunningUpstream, running_upstream
-from support import LIMIT, Module, Wire, chunks, generate
+from support import Module, Wire, chunks
+from vendor import ask_faked, at_any_moment, is_interrupted_upstream
 
 from waifu_llm.paths import bundled_providers
 from waifu_llm.specs import ProviderSpec
@@ -41,9 +42,7 @@ async def wire(
 
 
 def ask(stream: bool = True, model: str = MODEL, params: Any = None, **fake: Any) -> Any:
-    params = {**(params or {})}
-    extra = {**params.pop("extra", {}), "fake": fake}
-    return generate("Hello", model=model, stream=stream, params={**params, "extra": extra})
+    return ask_faked(model, stream, params, fake)
 
 
 both = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
@@ -121,18 +120,9 @@ async def test_models_are_the_account_s(wire) -> None:
 
 
 @both
-@pytest.mark.parametrize("when", ["before the first token", "in the middle"])
+@at_any_moment
 async def test_an_interrupt_closes_the_vendor_s_connection(wire, upstream, stream, when) -> None:
-    silent = when == "before the first token"
-    wait = {"first_delay_ms": 3_600_000} if silent else {"delay_ms": 20, "chunks": 100_000}
-    await wire.send(ask(stream, **wait))
-    await wire.until("generate_stream_chunk" if stream and not silent else "generate_ack")
-    await upstream.until(lambda log: len(log) == 1, LIMIT)
-    await wire.send({"type": "interrupt"})
-    final = (await wire.until("generate_done", "generate_stream_done"))[-1]
-    assert final["error"] == "INTERRUPT"
-    log = await upstream.until(lambda log: log[0]["state"] != "running", LIMIT)
-    assert log[0]["state"] == "aborted"
+    assert await is_interrupted_upstream(ask, wire, upstream, stream, when)
 
 
 @both

@@ -4,12 +4,14 @@ wire."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_upstreams.running import NOVELAI, RunningUpstream, running_upstream
-from support import LIMIT, Module, Wire, chunks, generate
+from support import LIMIT, Module, Wire, chunks
+from vendor import ask_faked, at_any_moment, is_interrupted_upstream
 
 from waifu_llm import plugins
 from waifu_llm.conformance import examine
@@ -50,9 +52,7 @@ async def load(wire: Wire, upstream: RunningUpstream, key: str = KEY) -> Any:
 
 
 def ask(stream: bool = True, model: str = KAYRA, params: Any = None, **fake: Any) -> Any:
-    params = {**(params or {})}
-    extra = {**params.pop("extra", {}), "fake": fake}
-    return generate("Hello", model=model, stream=stream, params={**params, "extra": extra})
+    return ask_faked(model, stream, params, fake)
 
 
 def talk(*messages: tuple[str, str, str], model: str = KAYRA, **params: Any) -> Any:
@@ -294,20 +294,11 @@ async def test_a_stop_token_ends_the_answer_and_the_connection(wire, upstream, m
 
 @both
 @models
-@pytest.mark.parametrize("when", ["before the first token", "in the middle"])
+@at_any_moment
 async def test_an_interrupt_closes_the_vendor_s_connection(
     wire, upstream, stream, model, when
 ) -> None:
-    silent = when == "before the first token"
-    wait = {"first_delay_ms": 3_600_000} if silent else {"delay_ms": 20, "chunks": 100_000}
-    await wire.send(ask(stream, model=model, **wait))
-    await wire.until("generate_stream_chunk" if stream and not silent else "generate_ack")
-    await upstream.until(lambda log: len(log) == 1, LIMIT)
-    await wire.send({"type": "interrupt"})
-    final = (await wire.until("generate_done", "generate_stream_done"))[-1]
-    assert final["error"] == "INTERRUPT"
-    log = await upstream.until(lambda log: log[0]["state"] != "running", LIMIT)
-    assert log[0]["state"] == "aborted"
+    assert await is_interrupted_upstream(partial(ask, model=model), wire, upstream, stream, when)
 
 
 # What goes wrong

@@ -9,7 +9,7 @@ import test_gemini
 import test_mistral
 from fake_upstreams.running import running_upstream
 from support import LIMIT, chunks
-from vendor import KEY, Vendor, thoughts
+from vendor import KEY, Vendor, at_any_moment, is_interrupted_upstream, thoughts
 
 from waifu_llm.child import Patience
 from waifu_llm.conformance import examine
@@ -149,20 +149,11 @@ async def test_no_key_is_sent_where_the_server_sends_us(vendor, wire, upstream) 
 
 
 @both
-@pytest.mark.parametrize("when", ["before the first token", "in the middle"])
+@at_any_moment
 async def test_an_interrupt_closes_the_vendor_s_connection(
     vendor, wire, upstream, stream, when
 ) -> None:
-    silent = when == "before the first token"
-    wait = {"first_delay_ms": 3_600_000} if silent else {"delay_ms": 20, "chunks": 100_000}
-    await wire.send(vendor.ask(stream, **wait))
-    await wire.until("generate_stream_chunk" if stream and not silent else "generate_ack")
-    await upstream.until(lambda log: len(log) == 1, LIMIT)
-    await wire.send({"type": "interrupt"})
-    final = (await wire.until("generate_done", "generate_stream_done"))[-1]
-    assert final["error"] == "INTERRUPT"
-    log = await upstream.until(lambda log: log[0]["state"] != "running", LIMIT)
-    assert log[0]["state"] == "aborted"
+    assert await is_interrupted_upstream(vendor.ask, wire, upstream, stream, when)
 
 
 # What goes wrong

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fake_upstreams.running import HERE, RunningUpstream
-from support import Wire, generate
+from support import LIMIT, Wire, generate
 
 KEY = "sk-right-canary-0123456789"
 
@@ -38,9 +40,32 @@ class Vendor:
     def ask(self, stream: bool = True, params: Any = None, **fake: Any) -> Any:
         """A `generate` that the fake upstream answers as `fake` says."""
         params = {**(params or {})}
-        model = params.pop("model_id", self.model)
-        extra = {**params.pop("extra", {}), "fake": fake}
-        return generate("Hello", model=model, stream=stream, params={**params, "extra": extra})
+        return ask_faked(params.pop("model_id", self.model), stream, params, fake)
+
+
+def ask_faked(model: str, stream: bool, params: Any, fake: dict[str, Any]) -> Any:
+    """A `generate` whose `extra` tells the fake upstream what to answer."""
+    params = {**(params or {})}
+    extra = {**params.pop("extra", {}), "fake": fake}
+    return generate("Hello", model=model, stream=stream, params={**params, "extra": extra})
+
+
+at_any_moment = pytest.mark.parametrize("when", ["before the first token", "in the middle"])
+
+
+async def is_interrupted_upstream(
+    ask: Callable[..., Any], wire: Wire, upstream: RunningUpstream, stream: bool, when: str
+) -> bool:
+    """Whether an interrupt of an answer without an end closes the vendor's connection."""
+    silent = when == "before the first token"
+    wait = {"first_delay_ms": 3_600_000} if silent else {"delay_ms": 20, "chunks": 100_000}
+    await wire.send(ask(stream, **wait))
+    await wire.until("generate_stream_chunk" if stream and not silent else "generate_ack")
+    await upstream.until(lambda log: len(log) == 1, LIMIT)
+    await wire.send({"type": "interrupt"})
+    final = (await wire.until("generate_done", "generate_stream_done"))[-1]
+    log = await upstream.until(lambda log: log[0]["state"] != "running", LIMIT)
+    return (final["error"], log[0]["state"]) == ("INTERRUPT", "aborted")
 
 
 async def thoughts(wire: Wire, message: dict[str, Any]) -> str:

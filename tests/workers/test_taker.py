@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from support import until
 
 from services.redis import Redis
 from waifu_llm.workers.link import Link
@@ -45,9 +46,7 @@ async def test_none_of_a_workers_models_waits_for_ever_for_another(link: Link) -
     await enter(link, "echo/busy", 20)
     await enter(link, "echo/other", 2)
     taking = asyncio.create_task(taker.run())
-    async with asyncio.timeout(10):
-        while len(streams) < 22:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(streams) == 22)
     taker.drain()
     await taking
     assert streams[:9].count(NAMES.work("live", "echo/other")) == 2

@@ -12,6 +12,7 @@ All of them need the token. What goes wrong is a WaifuError; `faults.http_status
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Any
 
@@ -105,8 +106,13 @@ class Requests:
             raise Forbidden(error.message) from None
         secrets = [told.token] if told.token else []
         self._redactor.learn(secrets)
-        forget = partial(self._redactor.forget, secrets)
+        forget = partial(self._forget_in_time, secrets)
         return HttpWay(self._outgoing, url, reach, capabilities, told.token, forget)
+
+    def _forget_in_time(self, secrets: list[str]) -> None:
+        """A call that is under way may still come back with them."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._limits.seconds, self._redactor.forget, secrets)
 
     async def heartbeat(self, name: str) -> Registered:
         return _registered(self._registry.renew(name), "is known, and its lease begins anew")

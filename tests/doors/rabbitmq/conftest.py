@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,12 +15,6 @@ from services.rabbitmq import RabbitMQ
 from waifu_llm.config import Config
 from waifu_llm.doors.rabbitmq import RabbitDoor
 from waifu_llm.rabbitmq.address import read_address
-
-
-@pytest.fixture
-def queue() -> str:
-    """One for each test: none finds what another left."""
-    return f"instructions-{uuid.uuid4().hex}"
 
 
 @pytest.fixture

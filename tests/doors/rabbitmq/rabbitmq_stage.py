@@ -13,18 +13,11 @@ from waifu_llm.doors.rabbitmq import RabbitDoor
 from waifu_llm.rabbitmq.link import Patience
 
 BRIEF = Patience(confirm=1.0, first_pause=0.05, longest_pause=0.2)
-LIMIT = 30.0
 Open = Callable[..., Any]
 
 
 async def in_thread(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     return await asyncio.to_thread(function, *arguments, **named)
-
-
-async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(LIMIT):
-        while not holds():
-            await asyncio.sleep(0.01)
 
 
 def is_connected(door: RabbitDoor) -> Callable[[], bool]:

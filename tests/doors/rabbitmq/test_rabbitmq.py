@@ -9,7 +9,8 @@ import pika
 import pytest
 from fake_instructions import FakeInstructions
 from plain_client import PlainClient
-from rabbitmq_stage import LIMIT, Open, answer_to, in_thread, until
+from rabbitmq_stage import Open, answer_to, in_thread
+from support import LIMIT, until
 
 from services.rabbitmq import RabbitMQ
 from waifu_llm.doors.rabbitmq import DEAD

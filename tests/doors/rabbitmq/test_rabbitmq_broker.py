@@ -13,7 +13,8 @@ import pika
 import pytest
 from fake_instructions import FakeInstructions
 from plain_client import PlainClient
-from rabbitmq_stage import Open, answer_to, behind_proxy, in_thread, is_connected, until
+from rabbitmq_stage import Open, answer_to, behind_proxy, in_thread, is_connected
+from support import until
 
 from services.rabbitmq import LARGEST, RabbitMQ
 

@@ -11,7 +11,8 @@ import pika
 import pytest
 from fake_instructions import FakeInstructions
 from plain_client import PlainClient
-from rabbitmq_stage import Open, answer_to, in_thread, is_connected, until
+from rabbitmq_stage import Open, answer_to, in_thread, is_connected
+from support import until
 
 from services.rabbitmq import RabbitMQ
 from waifu_llm.doors import backlog

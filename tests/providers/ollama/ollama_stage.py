@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from fake_upstreams.running import RunningUpstream
-from support import Wire, generate
+from support import Wire
+from vendor import ask_faked
 
 from waifu_llm.paths import bundled_providers
 from waifu_llm.specs import ProviderSpec
@@ -22,9 +23,7 @@ async def load(wire: Wire, upstream: RunningUpstream, **more: Any) -> Any:
 
 
 def ask(stream: bool = True, model: str = MODEL, params: Any = None, **fake: Any) -> Any:
-    params = {**(params or {})}
-    extra = {**params.pop("extra", {}), "fake": fake}
-    return generate("Hello", model=model, stream=stream, params={**params, "extra": extra})
+    return ask_faked(model, stream, params, fake)
 
 
 def sent(upstream: RunningUpstream) -> dict[str, Any]:

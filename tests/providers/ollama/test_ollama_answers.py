@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from ollama_stage import CALL, MODEL, TOOL, ask, both, load
 from support import LIMIT, chunks
+from vendor import at_any_moment, is_interrupted_upstream
 
 # What comes back
 
@@ -54,18 +55,9 @@ async def test_a_stop_token_ends_the_answer_and_the_connection(wire, upstream, s
 
 
 @both
-@pytest.mark.parametrize("when", ["before the first token", "in the middle"])
+@at_any_moment
 async def test_an_interrupt_closes_the_server_s_connection(wire, upstream, stream, when) -> None:
-    silent = when == "before the first token"
-    wait = {"first_delay_ms": 3_600_000} if silent else {"delay_ms": 20, "chunks": 100_000}
-    await wire.send(ask(stream, **wait))
-    await wire.until("generate_stream_chunk" if stream and not silent else "generate_ack")
-    await upstream.until(lambda log: len(log) == 1, LIMIT)
-    await wire.send({"type": "interrupt"})
-    final = (await wire.until("generate_done", "generate_stream_done"))[-1]
-    assert final["error"] == "INTERRUPT"
-    log = await upstream.until(lambda log: log[0]["state"] != "running", LIMIT)
-    assert log[0]["state"] == "aborted"
+    assert await is_interrupted_upstream(ask, wire, upstream, stream, when)
 
 
 # What goes wrong

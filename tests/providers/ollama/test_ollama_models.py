@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fake_upstreams.running import RunningUpstream
 from ollama_stage import MODEL, load
-from support import LIMIT
+from support import LIMIT, until
 
 from waifu_llm.backend import Request
 from waifu_llm.conformance import examine
@@ -59,9 +59,7 @@ async def test_a_pull_that_is_stopped_closes_the_server_s_connection(trial, upst
         pull = asyncio.create_task(process.pull("endless", lambda *_: begun.set()))
         await trial.within(begun.wait(), "It did not begin")
         pull.cancel()
-        async with asyncio.timeout(LIMIT):
-            while upstream.log()[0]["state"] == "running":
-                await asyncio.sleep(0.01)
+        await until(lambda: upstream.log()[0]["state"] != "running")
     assert upstream.log()[0]["state"] == "aborted"
 
 

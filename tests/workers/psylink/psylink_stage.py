@@ -6,14 +6,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import redis
 from redis.asyncio import Redis as AsyncRedis
-from support import LIMIT
+from support import LIMIT, until
 
 from waifu_llm.backend import Progress, Request, Result, Sink
 from waifu_llm.config import Config
@@ -188,7 +188,7 @@ class Stage:
         worker = self.worker(provider=provider, params=params, **properties)
         loads = len(self.loaded)
         self.workers[worker.worker_id] = asyncio.create_task(worker.run())
-        await self.until(lambda: len(self.loaded) > loads or self.is_over(worker))
+        await until(lambda: len(self.loaded) > loads or self.is_over(worker))
         return worker
 
     def worker(
@@ -212,13 +212,8 @@ class Stage:
 
     async def turn(self, number: int = -1, *, of: int | None = None) -> Turn:
         """The last one, or that of this number, once there are so many."""
-        await self.until(lambda: len(self.turns) >= (of or max(1, number + 1)))
+        await until(lambda: len(self.turns) >= (of or max(1, number + 1)))
         return self.turns[number]
-
-    async def until(self, holds: Callable[[], Any]) -> None:
-        async with asyncio.timeout(LIMIT):
-            while not holds():
-                await asyncio.sleep(0.005)
 
     async def close(self) -> None:
         for worker_id in list(self.workers):

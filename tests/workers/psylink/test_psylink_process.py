@@ -9,12 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from psylink_stage import ANSWERS, OUTPUTS, PROMPTS
-from support import LIMIT
+from support import LIMIT, wait_until
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no signals, and no Redis")
 
@@ -106,13 +105,6 @@ def texts(found):
     return sorted(each["input"] for each in found)
 
 
-def until(holds):
-    end = time.monotonic() + LIMIT
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def in_hand(client, name):
     keys = client.redis.scan_iter(f"{PROMPTS}:taken:{name}:*")
     return sum(client.redis.llen(key) for key in keys)
@@ -127,18 +119,20 @@ def nothing_is_left(client, *processes):
 def test_what_a_killed_worker_had_is_answered_once_by_another(start, client):
     victim, heir = start("victim"), start("heir")
     sent = send(client, 60)
-    until(lambda: in_hand(client, "victim"))
+    wait_until(lambda: in_hand(client, "victim"))
     victim.kill()
     found = outputs(client, 60)
     assert texts(found) == sent
     nothing_is_left(client, heir)
-    until(lambda: client.redis.smembers(f"{PROMPTS}:workers") and not in_hand(client, "victim"))
+    wait_until(
+        lambda: client.redis.smembers(f"{PROMPTS}:workers") and not in_hand(client, "victim")
+    )
 
 
 def test_a_killed_worker_that_is_started_anew_finds_its_own(start, client):
     victim = start("w")
     sent = send(client, 10)
-    until(lambda: in_hand(client, "w"))
+    wait_until(lambda: in_hand(client, "w"))
     victim.kill()
     again = start("w")
     assert texts(outputs(client, 10)) == sent
@@ -148,14 +142,14 @@ def test_a_killed_worker_that_is_started_anew_finds_its_own(start, client):
 def test_one_that_was_stopped_for_longer_than_its_lease_answers_nothing_of_anothers(start, client):
     sleeper = start("sleeper")
     sent = send(client, 20)
-    until(lambda: in_hand(client, "sleeper") == 20)
+    wait_until(lambda: in_hand(client, "sleeper") == 20)
     sleeper.signal(signal.SIGSTOP)
     heir = start("heir")
     found = outputs(client, 20)
     sleeper.signal(signal.SIGCONT)
     assert texts(found) == sent
     assert {each["worker_id"] for each in found} == {"heir"}
-    until(lambda: sleeper.status()["running"] == 0)
+    wait_until(lambda: sleeper.status()["running"] == 0)
     nothing_is_left(client, sleeper, heir)
     client.send("and on")
     assert texts(outputs(client, 1)) == ["and on"]
@@ -164,7 +158,7 @@ def test_one_that_was_stopped_for_longer_than_its_lease_answers_nothing_of_anoth
 def test_a_redis_that_is_started_again_with_what_it_had(start, client, redis):
     worker = start("w")
     sent = send(client, 300)
-    until(lambda: in_hand(client, "w"))
+    wait_until(lambda: in_hand(client, "w"))
     redis.restart()
     assert texts(outputs(client, 300)) == sent
     nothing_is_left(client, worker)
@@ -173,21 +167,21 @@ def test_a_redis_that_is_started_again_with_what_it_had(start, client, redis):
 def test_a_redis_that_is_started_again_empty(start, client, redis):
     worker = start("w")
     send(client, 300)
-    until(lambda: in_hand(client, "w"))
+    wait_until(lambda: in_hand(client, "w"))
     redis.kill()
     shutil.rmtree(redis.folder / "appendonlydir")
     redis.start()
     sent = send(client, 5)
     found = outputs(client, 5)
     assert texts(found) == sent
-    until(lambda: worker.status()["running"] == 0)
+    wait_until(lambda: worker.status()["running"] == 0)
     nothing_is_left(client, worker)
 
 
 def test_drained_it_ends_with_status_0(start, client):
     worker = start("w")
     sent = send(client, 20)
-    until(lambda: in_hand(client, "w") == 20)
+    wait_until(lambda: in_hand(client, "w") == 20)
     assert worker.ask("drain") == "draining"
     assert texts(outputs(client, 20)) == sent
     assert worker.wait() == 0

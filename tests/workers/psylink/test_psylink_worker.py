@@ -9,6 +9,7 @@ import time
 
 import pytest
 from psylink_stage import COMMANDS, OUTPUTS, PARKED, PROMPTS, TALKER
+from support import until
 
 from waifu_llm.errors import InvalidPrompt, OutOfMemory, ProviderCrashed
 from waifu_llm.workers.psylink.config import Properties, RedisPlace
@@ -62,7 +63,7 @@ async def test_as_many_at_once_as_the_provider_takes(stage, client):
     for text in ("a", "b", "c"):
         client.send(text)
     await stage.turn(of=2)
-    await stage.until(lambda: len(client.waiting()) == 1)
+    await until(lambda: len(client.waiting()) == 1)
     stage.turns[0].end()
     assert (await stage.turn(of=3)).text == "c"
 
@@ -109,7 +110,7 @@ def calls(client):
 async def looked_at(stage, client):
     """The worker knows what waits, and that it is for others."""
     before = calls(client).get("cmdstat_lindex", 0)
-    await stage.until(lambda: calls(client).get("cmdstat_lindex", 0) > before + 15)
+    await until(lambda: calls(client).get("cmdstat_lindex", 0) > before + 15)
 
 
 async def test_a_prompt_that_comes_to_an_empty_list_is_taken_at_once(stage, client):
@@ -180,7 +181,7 @@ async def test_what_another_has_now_is_stopped(stage, client):
     turn = await stage.turn()
     [taken] = client.redis.scan_iter(f"{PROMPTS}:taken:*")
     client.redis.rename(taken, "somebody else's")
-    await stage.until(lambda: turn.interrupted)
+    await until(lambda: turn.interrupted)
     assert client.waiting(OUTPUTS) == client.parked() == []
 
 
@@ -228,7 +229,7 @@ async def test_what_is_malformed_is_parked_and_harms_nothing(stage, client, raw)
     client.send("Once")
     (await stage.turn()).end()
     await client.output()
-    await stage.until(client.parked)
+    await until(client.parked)
     [parked] = client.parked()
     assert parked["message"] == raw.decode("utf-8", "backslashreplace")
     assert parked["code"] == "INVALID_MESSAGE"
@@ -242,7 +243,7 @@ async def test_an_old_prompt_is_parked_as_expired(stage, client):
     client.send("new", timestamp=time.time() - 50.5)
     (await stage.turn()).end()
     assert (await client.output())["input"] == "new"
-    await stage.until(client.parked)
+    await until(client.parked)
     assert "expires after 60 s" in client.parked()[0]["reason"]
     assert client.waiting() == client.waiting(OUTPUTS) == []
 
@@ -253,7 +254,7 @@ async def test_outputs_that_nobody_fetched_go(stage, client):
     client.push(b"of somebody else", OUTPUTS)
     client.push(new, OUTPUTS)
     await stage.start(lease_seconds=1)
-    await stage.until(lambda: len(client.waiting(OUTPUTS)) == 2)
+    await until(lambda: len(client.waiting(OUTPUTS)) == 2)
     assert json.loads(client.waiting(OUTPUTS)[0])["timestamp"] == new["timestamp"]
     assert 0 < client.redis.ttl(OUTPUTS) <= 600
 
@@ -318,7 +319,7 @@ async def test_an_old_command_is_not_obeyed(stage, client):
     await stage.start()
     client.order("drain", timestamp=int(time.time()) - 400)
     assert (await client.ask("ping"))["output"] == "pong"
-    await stage.until(lambda: client.waiting(COMMANDS) == [])
+    await until(lambda: client.waiting(COMMANDS) == [])
 
 
 async def test_an_unknown_command_is_answered_in_a_sentence(stage, client):
@@ -411,7 +412,7 @@ async def test_drained_it_finishes_what_it_has_and_takes_no_more(stage, client):
     assert json.loads((await client.ask("status"))["output"])["state"] == "draining"
     turn.end()
     assert (await client.output())["input"] == "had"
-    await stage.until(lambda: stage.is_over(worker))
+    await until(lambda: stage.is_over(worker))
     assert stage.workers["w"].exception() is None
     assert client.names() == {PROMPTS}
     assert client.waiting() == [left]

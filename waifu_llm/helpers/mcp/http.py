@@ -47,8 +47,13 @@ class OverHttp:
                 if "method" not in said and said.get("id") == asked["id"]:
                     return said
                 if "method" in said and (reply := self._hear(said)):
-                    await self.tell(reply)
+                    await self._reply(reply)
         raise Failed("It ends without an answer.")
+
+    async def _reply(self, reply: Message) -> None:
+        """Whatever becomes of that: what we asked is under way, and must not be asked again."""
+        with suppress(WaifuError):
+            await self.tell(reply)
 
     async def tell(self, said: Message) -> None:
         async with self._posted(said) as answer:

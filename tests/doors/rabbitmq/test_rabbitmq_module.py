@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,34 +16,21 @@ from websockets.asyncio.client import connect
 
 from services.rabbitmq import RabbitMQ
 
-HERE = Path(__file__).parents[1]
 LLM = {"provider_name": "echo", "llm_name": "count"}
 SLOW = {"max_output_length": 20, "extra": {"delay_ms": 50}}
 
 
 @pytest.fixture
-def queue() -> str:
-    return f"instructions-{uuid.uuid4().hex}"
-
-
-@pytest.fixture
 def serve(
-    start_module: Callable[..., Module], rabbitmq: RabbitMQ, queue: str, tmp_path: Path
+    start_module: Callable[..., Module], rabbitmq: RabbitMQ, queue: str, new_home: Path
 ) -> Callable[..., Module]:
     """Starts a module at that queue, always with the same home."""
-    shutil.copytree(HERE / "fake_providers", tmp_path / "home" / "providers")
 
     def serve(url: str = rabbitmq.url, **environ: str) -> Module:
         flags = ["--rabbitmq", url, "--rabbitmq-queue", queue]
-        return start_module(*flags, WAIFU_LLM_HOME=str(tmp_path / "home"), **environ)
+        return start_module(*flags, WAIFU_LLM_HOME=str(new_home), **environ)
 
     return serve
-
-
-@pytest.fixture
-def plain(rabbitmq: RabbitMQ, queue: str) -> Any:
-    with PlainClient(rabbitmq.url, queue) as client:
-        yield client
 
 
 @asynccontextmanager
