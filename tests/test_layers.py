@@ -166,6 +166,15 @@ def test_nothing_inside_imports_the_package_root(module):
     assert "" not in own_imports(CORE[module])
 
 
+def test_no_two_files_of_the_tests_have_one_name():
+    """pytest imports each by its name alone, and cannot collect two of one."""
+    tests = ROOT / "tests"
+    files = [each.relative_to(tests) for each in tests.rglob("*.py")]
+    names = [each.stem for each in files if not each.parts[0].startswith("fake_")]
+    names = [each for each in names if each != "conftest"]
+    assert {name for name in names if names.count(name) > 1} == set()
+
+
 def core_dependencies():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     return {re.match(r"[\w-]+", each)[0].replace("-", "_") for each in declared["dependencies"]}
