@@ -10,6 +10,7 @@ scripts/soak --jobs 10000     add so many jobs, with listeners that come and go,
 scripts/soak --job-kills 25   kill the core so often among jobs that a store keeps, instead
 scripts/soak --chats 10000    send so many instructions of all types over both doors instead
 scripts/soak --chats 10000 --chat-kills 50 --store postgresql://…   and kill the core so often
+scripts/soak --channels 5000 --channel-kills 50   let people write by SMS and mail meanwhile instead
 scripts/soak --queued 10000   let so many instructions wait for the core instead
 scripts/soak --generations 10000 --worker-kills 200   spread so many over workers, and kill those
 scripts/soak --generations 1000 --worker-halts 5 --lease 30   or have one stand still for 90 s
@@ -32,7 +33,8 @@ import tempfile
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))  # the fake upstreams
-sys.path.append(sys.path[-1] + "/doors/http")  # the plain client of HTTP
+sys.path.append(sys.path[-1] + "/channels")  # mail servers
+sys.path.append(sys.path[-2] + "/doors/http")  # the plain client of HTTP
 
 from fake_upstreams.running import running_upstream
 
@@ -44,6 +46,7 @@ from soak.aftermath import (
     until_nothing_is_loaded,
 )
 from soak.brokers import restart_over_and_over
+from soak.channels import write_and_kill
 from soak.chats import send_instructions
 from soak.clients import ANSWER_SECONDS, KEYS, Crowd
 from soak.cycles import come_and_go
@@ -94,6 +97,9 @@ async def _run(home: Path, chosen: argparse.Namespace) -> None:
     elif chosen.chats:
         store = chosen.store or str(home / "store.db")
         await send_instructions(home, store, chosen.chats, chosen.chat_kills, chosen.seed)
+    elif chosen.channels:
+        draw = random.Random(chosen.seed)
+        await write_and_kill(home, chosen.channels, chosen.channel_kills, draw)
     elif chosen.broker_restarts:
         await restart_over_and_over(home, chosen.broker_restarts, random.Random(chosen.seed))
     elif chosen.generations:
@@ -127,6 +133,8 @@ def _chosen() -> argparse.Namespace:
     parser.add_argument("--job-kills", type=int, default=0)
     parser.add_argument("--chats", type=int, default=0)
     parser.add_argument("--chat-kills", type=int, default=0)
+    parser.add_argument("--channels", type=int, default=0)
+    parser.add_argument("--channel-kills", type=int, default=0)
     parser.add_argument("--store", default="")
     parser.add_argument("--schemas", type=int, default=0)
     parser.add_argument("--http", type=float, default=0)

@@ -62,6 +62,19 @@ def test_each_job_is_heard_whole_and_once_by_each_who_listens() -> None:
     assert "500 jobs, 50 listeners" in done.stdout
 
 
+def test_who_writes_over_channels_is_answered_once_over_any_kill() -> None:
+    flags = ["--channels", "120", "--channel-kills", "2", "--seed", "7"]
+    done = subprocess.run(
+        [sys.executable, "-m", "soak", *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "killed 2 times" in done.stdout
+
+
 def test_whatever_helpers_do_each_conversation_has_its_answer() -> None:
     command = [sys.executable, "-m", "soak", "--helpers", "200", "--seed", "7"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)

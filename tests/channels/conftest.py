@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 from channel_stage import Stage, Staged
+from fake_post import FakeImap, PostOffice
+from fake_twilio import TOKEN, FakeTwilio
 
 from waifu_llm.channels import talk
+from waifu_llm.channels.mail import watching
 
 
 @pytest.fixture
@@ -30,3 +33,35 @@ async def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     for stage in reversed(stages):
         if stage.database is not None and not stage.database._closed:
             await stage.close()
+
+
+@pytest.fixture
+async def twilio() -> AsyncIterator[FakeTwilio]:
+    twilio = await FakeTwilio().open()
+    yield twilio
+    await twilio.close()
+
+
+@pytest.fixture
+def auth_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAIFU_LLM_CHANNELS_SMS_AUTH_TOKEN", TOKEN)
+
+
+@pytest.fixture
+async def post() -> AsyncIterator[PostOffice]:
+    post = await PostOffice().open()
+    yield post
+    await post.close()
+
+
+@pytest.fixture
+def imap_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAIFU_LLM_CHANNELS_EMAIL_IMAP_PASSWORD", "imap secret")
+    monkeypatch.setattr(watching, "_FIRST_PAUSE", 0.05)
+
+
+@pytest.fixture
+async def imap(imap_password: None) -> AsyncIterator[FakeImap]:
+    imap = await FakeImap().open()
+    yield imap
+    await imap.close()

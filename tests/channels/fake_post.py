@@ -6,6 +6,7 @@ import asyncio
 import re
 import smtplib
 import socket
+from collections.abc import Awaitable, Callable
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any
@@ -27,7 +28,9 @@ class PostOffice:
         self.mails: list[EmailMessage] = []
         self.envelopes: list[tuple[str, list[str]]] = []
         self.answers: list[str] = []
-        self.quits_badly = False
+        self.hangs_up_at_quit = False
+        self.refused_sender = ("", "")
+        """At which command, and who."""
         self._server: asyncio.Server
 
     async def open(self) -> PostOffice:
@@ -41,8 +44,26 @@ class PostOffice:
     async def close(self) -> None:
         self._server.close()
 
+    async def handle_MAIL(
+        self, server: Any, session: Any, envelope: Any, address: str, options: Any
+    ) -> str:
+        if self.refused_sender == ("MAIL", address):
+            return "553 5.7.1 That is not you"
+        envelope.mail_from = address
+        return "250 OK"
+
+    async def handle_RCPT(
+        self, server: Any, session: Any, envelope: Any, address: str, options: Any
+    ) -> str:
+        if self.refused_sender == ("RCPT", envelope.mail_from):
+            return "553 5.7.1 That is not you"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
     async def handle_QUIT(self, server: Any, session: Any, envelope: Any) -> str:
-        return "421 4.3.2 Too late" if self.quits_badly else "221 Bye"
+        if self.hangs_up_at_quit:
+            server.transport.abort()
+        return "221 Bye"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         answer = self.answers.pop(0) if self.answers else "250 OK"
@@ -72,6 +93,49 @@ async def deliver(port: int, raw: str | bytes, sender: str, *to: str) -> tuple[i
     return await asyncio.to_thread(bring)
 
 
+Way = Callable[[bytes, str, str], Awaitable[Any]]
+"""Brings a mail on: its envelope's sender, and to whom."""
+STRIPPED = ("Auto-Submitted", "Precedence", "X-Auto-Response-Suppress", "X-Waifu-LLM-Loop")
+
+
+class Relay(PostOffice):
+    """Brings each mail on, without what says that a machine made it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keeps_ids = True
+        self._ways: dict[str, Way] = {}
+        self._mailboxes: list[FakeImap] = []
+
+    async def close(self) -> None:
+        await super().close()
+        for each in self._mailboxes:
+            await each.close()
+
+    def leads_to(self, address: str, way: Way) -> None:
+        self._ways[address] = way
+
+    async def mailbox_of(self, address: str) -> FakeImap:
+        imap = await FakeImap().open()
+        self._mailboxes.append(imap)
+        self.leads_to(address, imap.deliver)
+        return imap
+
+    async def bring(self, raw: bytes, sender: str, to: str) -> None:
+        name, _, host = to.partition("@")
+        await self._ways[f"{name.partition('+')[0]}@{host}"](raw, sender, to)
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        answer = await super().handle_DATA(server, session, envelope)
+        mail = self.mails[-1]
+        for name in STRIPPED:
+            del mail[name]
+        if not self.keeps_ids:
+            mail.replace_header("Message-ID", f"<{len(self.mails)}@relay.example>")
+        await self.bring(mail.as_bytes(), envelope.mail_from, envelope.rcpt_tos[0])
+        return answer
+
+
 class FakeImap:
     """One mailbox, with mails by number."""
 
@@ -81,7 +145,9 @@ class FakeImap:
         self.validity = 7
         self.logins: list[str] = []
         self.refuses = False
+        self.marks = True
         self._idles = idles
+        self._is_untold = False
         self._writers: set[asyncio.StreamWriter] = set()
         self._idling: dict[asyncio.StreamWriter, str] = {}
         self._server: asyncio.Server
@@ -103,9 +169,14 @@ class FakeImap:
     def put(self, raw: str) -> int:
         number = max(self.mails, default=0) + 1
         self.mails[number] = raw.replace("\n", "\r\n").encode()
+        self._is_untold = not self._idling
         for writer in self._idling:
             writer.write(b"* %d EXISTS\r\n" % len(self.mails))
         return number
+
+    async def deliver(self, raw: bytes, sender: str, to: str) -> None:
+        """As a server puts it there."""
+        self.put(f"Return-Path: <{sender}>\nDelivered-To: {to}\n{raw.decode()}")
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
@@ -127,17 +198,22 @@ class FakeImap:
     def _answer(self, writer: asyncio.StreamWriter, tag: str, asked: str) -> None:
         if asked == "IDLE":
             self._idling[writer] = tag
+            if self._is_untold:
+                writer.write(b"* %d EXISTS\r\n" % len(self.mails))
+            self._is_untold = False
             writer.write(b"+ idling\r\n")
             return
         if asked.startswith("LOGIN"):
             self.logins.append(asked)
         refused = self.refuses and asked.startswith("LOGIN")
+        refused = refused or (not self.marks and asked.startswith("UID STORE"))
         writer.write(b"".join(self._said(asked)))
         writer.write(f"{tag} {'NO not you' if refused else 'OK'} done\r\n".encode())
 
     def _said(self, asked: str) -> list[bytes]:
         if asked == "CAPABILITY":
-            return [b"* CAPABILITY IMAP4rev1" + (b" IDLE" if self._idles else b"") + b"\r\n"]
+            more = b" IDLE" if self._idles and self.logins else b""  # told to whom it knows
+            return [b"* CAPABILITY IMAP4rev1" + more + b"\r\n"]
         if asked.startswith("SELECT"):
             following = max(self.mails, default=0) + 1
             return [

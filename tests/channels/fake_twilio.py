@@ -25,6 +25,10 @@ class FakeTwilio:
         self.answers: list[tuple[int, Any]] = []
         self.hangs_up = False
         self.is_silent = False
+        self.asked = 0
+        self.gate = asyncio.Event()
+        """Closed, it takes nothing yet."""
+        self.gate.set()
         self._writers: list[asyncio.StreamWriter] = []
         self._server: asyncio.Server
 
@@ -47,6 +51,8 @@ class FakeTwilio:
             name.lower(): value for name, _, value in (each.partition(": ") for each in lines)
         }
         body = await reader.readexactly(int(headers["content-length"]))
+        self.asked += 1
+        await self.gate.wait()
         self.sent.append({"path": first.split()[1], **dict(parse_qsl(body.decode()))})
         self.authorizations.append(headers["authorization"])
         if self.is_silent:

@@ -11,10 +11,23 @@ from typing import Any
 
 import pytest
 from channel_stage import Stage, Staged, until
+from sqlalchemy import delete
 
 from waifu_llm.channel_specs import ChannelSpec
-from waifu_llm.channels import Channel, Conversations, Delivered, Parcel, Said, Taken, accepted
+from waifu_llm.channels import (
+    Channel,
+    Conversations,
+    Delivered,
+    Parcel,
+    Said,
+    Taken,
+    accepted,
+    outbox,
+    parcels,
+)
 from waifu_llm.channels.persona import Persona
+from waifu_llm.chats.database import StoreAway
+from waifu_llm.chats.tables import members
 from waifu_llm.conversation import Message
 from waifu_llm.errors import ContextTooLong, Forbidden, RateLimited
 from waifu_llm.paths import bundled_providers
@@ -30,10 +43,14 @@ class Paper(Channel):
     fails = ""
 
     async def open(self, conversations: Conversations) -> None:
+        self.is_heard = True
         if self.fails == "open":
             raise RuntimeError("no paper")
         self.conversations = conversations
         self.brought: list[str] = []
+
+    async def close(self) -> None:
+        self.is_heard = False
 
     async def deliver(self, parcel: Parcel) -> Delivered:
         if self.fails == "deliver":
@@ -203,6 +220,7 @@ async def test_a_channel_that_does_not_open_costs_only_itself(staged: Staged, pa
     states = {name: each["state"] for name, each in told.items()}
     assert states == {"paper": "failed", "sms": "open", "broken": "failed", "wrong": "failed"}
     assert "no paper" in told["paper"]["last_trouble"]
+    assert not stage.channel("paper").is_heard  # what nobody would answer
     assert "does not import" in told["broken"]["last_trouble"]
     assert "not a class" in told["wrong"]["last_trouble"]
 
@@ -333,8 +351,23 @@ async def test_what_waits_of_a_deleted_person_makes_nobody_anew(staged: Staged) 
     assert len(stage.model.requests) == 1
 
 
-async def test_what_the_model_was_asked_in_vain_counts(staged: Staged) -> None:
-    stage = await staged({"paper": {**PAPER["paper"], "limits": {"per_ten_minutes": 2}}})
+async def test_no_excuse_is_made_to_who_was_deleted_meanwhile(staged: Staged) -> None:
+    stage = await staged(PAPER)
+    stage.model.say = lambda _: Forbidden("no")
+    stage.model.gate.clear()
+    await say(stage, "Hello")
+    await until(lambda: stage.model.running)
+    (user,) = await stage.rows("users")
+    await stage.do("USER_DELETE", user_id=user.id)
+    stage.model.gate.set()
+    await until(lambda: not stage.channels.status()["paper"]["waiting"])
+    assert (await stage.rows("users"), stage.channel("paper").brought) == ([], [])
+
+
+@pytest.mark.parametrize("excuse", ["Not now.", ""])
+async def test_what_the_model_was_asked_in_vain_counts(staged: Staged, excuse: str) -> None:
+    few = {"limits": {"per_ten_minutes": 2}, "excuse": excuse}
+    stage = await staged({"paper": {**PAPER["paper"], **few}})
     stage.model.say = lambda _: Forbidden("no")
     for number in range(4):
         await say(stage, "Hello", f"{number}")
@@ -375,3 +408,55 @@ async def test_with_a_chat_every_word_of_it_is_deleted(staged: Staged) -> None:
     stage.model.gate.set()
     await until(lambda: not stage.channels.status()["paper"]["waiting"])
     assert "canary" not in await stage.words()
+
+
+async def test_a_fault_over_the_parcels_ends_no_carrier(
+    staged: Staged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, faults = parcels.next_one, []
+
+    async def faulty(*given: Any) -> Any:
+        if len(faults) < outbox.CARRIERS:
+            faults.append(given)
+            raise RuntimeError("a fault")
+        return await plain(*given)
+
+    monkeypatch.setattr(parcels, "next_one", faulty)
+    monkeypatch.setattr(outbox, "_AWAY_SECONDS", 0.01)
+    stage = await staged(PAPER)
+    await say(stage, "Hello")
+    await until(lambda: stage.channel("paper").brought)
+
+
+async def test_a_parcel_that_went_while_the_store_was_away_does_not_go_again(
+    staged: Staged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, away = parcels.gone, [StoreAway("away"), StoreAway("away")]
+
+    async def gone(*given: Any) -> None:
+        if away:
+            raise away.pop()
+        await plain(*given)
+
+    monkeypatch.setattr(parcels, "gone", gone)
+    monkeypatch.setattr(outbox, "_AWAY_SECONDS", 0.01)
+    stage = await staged(PAPER)
+    await say(stage, "Hello")
+    await until(lambda: stage.channels.status()["paper"]["parcels"] == {"sent": 1})
+    assert [each.state for each in await stage.rows("channel_parcels")] == ["sent"]
+    assert stage.channel("paper").brought == ["You said: Hello"]
+
+
+async def test_an_answer_for_a_chat_that_its_person_left_is_not_said(staged: Staged) -> None:
+    stage = await staged(PAPER)
+    stage.model.gate.clear()
+    await say(stage, "Hello")
+    await until(lambda: stage.model.running)
+    await stage.database.write(lambda connection: connection.execute(delete(members)))
+    stage.model.gate.set()
+    await until(lambda: not stage.channels.status()["paper"]["waiting"])
+    told = stage.channels.status()["paper"]
+    assert (told["refused"], "is not said" in told["last_trouble"]) == (1, True)
+    await say(stage, "Again", "2")
+    await until(lambda: stage.channel("paper").brought)
+    assert stage.channel("paper").brought == ["You said: Again"]

@@ -4,42 +4,45 @@ from __future__ import annotations
 
 import pytest
 from automatic_mails import AUTOMATIC, ORDINARY
+from returned_mails import PEOPLE, PROGRAMS, RETURNED
 
-from waifu_llm.channels.mail.machines import why_not
+from waifu_llm.channels.mail.machines import why_not, why_not_said
 from waifu_llm.channels.mail.reading import parsed, read
 
 OWN = {"aria@waifu.example"}
-OF_HEADERS_ALONE = ("a null path",)
+MACHINES = {**AUTOMATIC, **RETURNED, **PROGRAMS}
+PEOPLES = {**ORDINARY, **PEOPLE}
 
 
 def asked(raw: str, sender: str | None) -> str:
     message = parsed(raw.encode())
     assert message is not None
-    return why_not(message, sender, OWN)
+    return why_not(message, sender, OWN) or why_not_said(read(message, sender).text)
 
 
-@pytest.mark.parametrize("name", AUTOMATIC)
+@pytest.mark.parametrize("name", MACHINES)
 @pytest.mark.parametrize("sender", [None, "anna@example.org"])
 def test_what_a_machine_sends_is_not_answered(name: str, sender: str | None) -> None:
-    assert asked(AUTOMATIC[name], sender)
+    assert asked(MACHINES[name], sender)
 
 
-@pytest.mark.parametrize("name", ORDINARY)
+@pytest.mark.parametrize("name", PEOPLES)
 @pytest.mark.parametrize("sender", [None, "anna@example.org"])
 def test_what_a_person_sends_is_answered(name: str, sender: str | None) -> None:
-    assert asked(ORDINARY[name], sender) == ""
+    assert asked(PEOPLES[name], sender) == ""
 
 
-@pytest.mark.parametrize("name", ORDINARY)
+@pytest.mark.parametrize("name", PEOPLES)
 @pytest.mark.parametrize(
     "sender", ["", "<>", "mailer-daemon@example.org", "aria@waifu.example", "aria+x@waifu.example"]
 )
 def test_whoever_brings_it_has_to_be_somebody_else(name: str, sender: str) -> None:
-    assert asked(ORDINARY[name], sender)
+    assert asked(PEOPLES[name], sender)
 
 
 def test_there_are_many_of_both() -> None:
-    assert (len(AUTOMATIC) >= 40, len(ORDINARY) >= 20) == (True, True)
+    assert (len(MACHINES) >= 140, len(PEOPLES) >= 30) == (True, True)
+    assert len(MACHINES) == len(AUTOMATIC) + len(RETURNED) + len(PROGRAMS)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from waifu_llm.channels.mail.machines import why_not
 from waifu_llm.channels.mail.markup import text_of
 from waifu_llm.channels.mail.quoting import new_part
-from waifu_llm.channels.mail.reading import Mail, parsed, read
+from waifu_llm.channels.mail.reading import Mail, address_in, parsed, read
 
 HEAD = "From: Anna <anna@example.org>\nSubject: Hello\nMessage-ID: <1@example.org>\n"
 
@@ -248,6 +248,7 @@ SLOW_HTML = {
     "scripts": "<script " * 100_000,
     "declarations": "<! " * 200_000 + "<![" * 100_000,
     "ends": "<div>" * 499 + "</p>" * 100_000,
+    "ends below many that are open": "<i>" * 15_000 + "</p>" * 13_000,
     "references": "&#" * 500_000,
 }
 
@@ -264,6 +265,13 @@ def seconds_for(raw: str) -> float:
 @pytest.mark.parametrize("name", SLOW_HEADERS)
 def test_no_header_keeps_the_module_busy(name: str) -> None:
     assert seconds_for("From: anna@example.org\n" + SLOW_HEADERS[name]) < 2
+
+
+@pytest.mark.parametrize("sender", ["(" * 60_000, "<" * 60_000, "a," * 30_000])
+def test_no_sender_of_an_envelope_keeps_the_module_busy(sender: str) -> None:
+    begun = time.perf_counter()
+    assert address_in(sender) == ""
+    assert time.perf_counter() - begun < 1
 
 
 @pytest.mark.parametrize("name", SLOW_HTML)

@@ -20,7 +20,7 @@ from waifu_llm.chats.tables import members, messages, metadata, new_id
 from waifu_llm.errors import Unavailable
 
 SECOND = """
-revision, down_revision = "0003", "0002"
+revision, down_revision = "0004", "0003"
 
 def upgrade():
     from alembic import op
@@ -28,7 +28,7 @@ def upgrade():
     op.create_table("second", sqlalchemy.Column("number", sqlalchemy.Integer))
 """
 CHATS_ANEW = """
-revision, down_revision = "0003", "0002"
+revision, down_revision = "0004", "0003"
 
 def upgrade():
     from alembic import op
@@ -47,7 +47,7 @@ def second_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A program with one migration more."""
     folder = tmp_path / "newer"
     shutil.copytree(migrating.FOLDER, folder)
-    (folder / "versions" / "v0003_second.py").write_text(SECOND)
+    (folder / "versions" / "v0004_second.py").write_text(SECOND)
     monkeypatch.setattr(migrating, "FOLDER", folder)
     return folder
 
@@ -76,7 +76,7 @@ async def test_a_newer_schema_is_refused_in_words(
 ) -> None:
     await (await open_database(store, tmp_path)).close()
     monkeypatch.undo()
-    with pytest.raises(Unavailable, match=r"newer waifu-llm: its schema is 0003, .* up to 0002"):
+    with pytest.raises(Unavailable, match=r"newer waifu-llm: its schema is 0004, .* up to 0003"):
         await open_database(store, tmp_path)
 
 
@@ -111,7 +111,7 @@ async def test_a_copy_is_kept_before_a_file_is_migrated(
     with sqlite3.connect(copy) as connection:
         assert connection.execute("SELECT title FROM chats").fetchall() == [("kept",)]
         assert connection.execute("SELECT version_num FROM waifu_llm_schema").fetchone() == (
-            "0002",
+            "0003",
         )
     connection.close()
     if os.name == "posix":
@@ -137,7 +137,7 @@ async def test_a_table_that_is_made_anew_takes_nothing_along(
     told = insert(messages).values(id=new_id(), chat=1, **said)
     await old.write(lambda connection: connection.execute(told))
     await old.close()
-    (second_version / "versions" / "v0003_second.py").write_text(CHATS_ANEW)
+    (second_version / "versions" / "v0004_second.py").write_text(CHATS_ANEW)
     monkeypatch.setattr(migrating, "FOLDER", newer)
     database = await open_database(store, tmp_path)
     count = select(func.count()).select_from(messages)
@@ -154,7 +154,7 @@ async def test_a_migration_that_leaves_rows_without_theirs_is_undone(
     newer = migrating.FOLDER
     monkeypatch.undo()
     await (await open_database(store, tmp_path)).close()
-    (second_version / "versions" / "v0003_second.py").write_text(SECOND + ORPHAN)
+    (second_version / "versions" / "v0004_second.py").write_text(SECOND + ORPHAN)
     monkeypatch.setattr(migrating, "FOLDER", newer)
     with pytest.raises(Unavailable, match="a row of `members` would refer to one of `users`"):
         await open_database(store, tmp_path)
@@ -171,7 +171,7 @@ async def test_a_migration_that_fails_changes_nothing(
     monkeypatch.undo()
     await (await open_database(store, tmp_path)).close()
     broken = SECOND + "    raise RuntimeError('half-way')\n"
-    (second_version / "versions" / "v0003_second.py").write_text(broken)
+    (second_version / "versions" / "v0004_second.py").write_text(broken)
     monkeypatch.setattr(migrating, "FOLDER", newer)
     with pytest.raises(RuntimeError, match="half-way"):
         await open_database(store, tmp_path)

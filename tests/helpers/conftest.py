@@ -5,9 +5,11 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from lent import Stage
+from lent import WEATHER, Stage
+from serving import answer, serving
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +32,10 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     stage = Stage(tmp_path)
     yield stage
     await stage.close()
+
+
+@pytest.fixture
+async def weather(stage: Stage) -> Any:
+    async with serving(answer({"result": "Rain"})) as server:
+        await stage.register("met", WEATHER, url=server.url)
+        yield server

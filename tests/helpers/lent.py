@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,18 @@ ENVIRON = {"SECRET": "hush-hush"}
 Turn = str | list[ToolCall] | WaifuError | tuple[str, list[ToolCall] | WaifuError]
 """What the model says in one round, asks for, or fails with; or the one after the other."""
 Say = Callable[[Request], Turn]
+
+WEATHER = {
+    "name": "weather",
+    "description": "The weather of a town.",
+    "parameters": {
+        "type": "object",
+        "properties": {"town": {"type": "string"}},
+        "required": ["town"],
+        "additionalProperties": False,
+    },
+}
+OSLO = '{"town": "Oslo"}'
 
 
 def call(name: str, arguments: str = "{}", id: str = "c1") -> ToolCall:
@@ -202,3 +215,21 @@ class Stage:
         await self.engine.silence()
         await self.helpers.close()
         await self.engine.close()
+
+
+def read(kind: type, body: str) -> Any:
+    return msgspec.json.decode(body, type=kind)
+
+
+async def until_looked_at(stage: Stage, name: str) -> Any:
+    async with asyncio.timeout(LIMIT):
+        while True:
+            (helper,) = [each for each in stage.helpers.registry.all() if each.name == name]
+            if helper.is_well is not None:
+                return helper.shown()
+            await asyncio.sleep(0.01)
+
+
+def results(messages: list[Message]) -> Iterator[Any]:
+    """What the model was told of its calls, by the call's id."""
+    return ((m.tool_call_id, json.loads(m.content or "")) for m in messages if m.role == "tool")

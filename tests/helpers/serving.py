@@ -103,3 +103,13 @@ async def hang(heard: Heard, writer: asyncio.StreamWriter) -> None:
         return
     await heard.reader.read()
     raise ConnectionError
+
+
+async def image_helper(heard: Heard, writer: asyncio.StreamWriter) -> None:
+    """The example helper: it knows one task."""
+    if heard.line.startswith("GET"):
+        await answer({"detail": "Not Found"}, "404 Not Found")(heard, writer)
+    elif heard.json["task"] == "image_processing":
+        await answer({"result": "Processed image"})(heard, writer)
+    else:
+        await answer({"detail": "Task not supported"}, "400 Bad Request")(heard, writer)

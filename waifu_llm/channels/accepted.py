@@ -6,16 +6,18 @@ transaction. What the end of the module interrupts is taken up again after the n
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
-from waifu_llm.channels import parcels, people, received, spending
+from waifu_llm.channels import parcels, people, received, spending, stops
 from waifu_llm.channels.channel import Said, Taken
 from waifu_llm.channels.desk import Desk
 from waifu_llm.channels.outbox import Outbox
 from waifu_llm.channels.people import Person
 from waifu_llm.channels.received import Received
+from waifu_llm.channels.saying import Saying
 from waifu_llm.channels.talk import Question
+from waifu_llm.channels.whose import who
+from waifu_llm.channels.work import Work
 from waifu_llm.chats.execution import NOT_NOW
 from waifu_llm.chats.transaction import Transaction
 from waifu_llm.errors import WaifuError
@@ -27,42 +29,25 @@ _AT_ONCE = 100
 log = logging.getLogger("waifu_llm.channels")
 
 
-class Work:
-    """One answer that is being given."""
-
-    def __init__(self) -> None:
-        self.over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.is_waited_for = False
-        self.is_decided = False
-        """Whether it is settled who brings it: from here on nobody stops waiting."""
-
-    async def wait(self, seconds: float) -> Taken:
-        """Whoever gets the text has to say it."""
-        try:
-            await asyncio.wait([self.over], timeout=seconds)
-            if not self.over.done() and not self.is_decided:
-                self.is_waited_for = False
-                return Taken("later")
-            text = await asyncio.shield(self.over)
-        except asyncio.CancelledError:
-            self.is_waited_for = self.is_decided
-            raise
-        return Taken("answered", text) if text else Taken("refused")
-
-
 class Accepted:
     """Those of one channel."""
 
     def __init__(self, desk: Desk, outbox: Outbox) -> None:
         self._desk = desk
         self._outbox = outbox
+        self._saying = Saying(desk, outbox)
         self._tasks = Tasks()
         self._under_way: dict[str, Work] = {}
+
+    async def open(self) -> None:
+        await self._saying.open()
+        await self.resume()
 
     async def close(self) -> None:
         """What is under way is put down; it is in the store."""
         self._tasks.cancel()
         await self._tasks.over()
+        await self._saying.close()
 
     async def resume(self) -> None:
         """Take up what is accepted and nobody works on."""
@@ -90,8 +75,11 @@ class Accepted:
         if state != "accepted":
             return Taken("known" if state == "known" else "refused")
         work.is_waited_for = within > 0
-        self._start(Received(key, said.person, said.text, dict(said.about), 0), work)
-        return await work.wait(within) if within > 0 else Taken("later")
+        message = Received(key, said.person, said.text, dict(said.about), 0)
+        self._start(message, work)
+        if not work.is_waited_for:
+            return Taken("later")
+        return await self._saying.wait(message, work, within)
 
     async def _accept(self, said: Said) -> str:
         desk = self._desk
@@ -109,14 +97,16 @@ class Accepted:
         desk = self._desk
         if await received.is_known(transaction, desk.name, received.key_of(said.id)):
             return "known", ""
-        is_new = await people.find(transaction, desk.name, said.person) is None
-        if is_new and (why := await spending.why_nobody(transaction, desk.name, desk.limits)):
-            return "refused", why  # and nothing is kept of who is not known
+        whose = who(said.person)
+        why = await spending.why_not(transaction, desk.name, whose, desk.limits)
+        if why or await stops.has_stopped(transaction, desk.name, whose):
+            known = await people.find(transaction, desk.name, said.person)
+            if known:  # and nothing is kept of who is not
+                await received.accept(transaction, desk.name, known.number, said, "refused")
+            return "refused", why or ""
         person = await people.find_or_make(transaction, desk.store.engine, desk.name, said.person)
-        why = await spending.why_not(transaction, desk.name, person, desk.limits)
-        state = "refused" if why or person.stopped else "accepted"
-        await received.accept(transaction, desk.name, person, said, state)
-        return state, why or ""
+        await received.accept(transaction, desk.name, person.number, said, "accepted")
+        return "accepted", ""
 
     # Answering
 
@@ -181,7 +171,7 @@ class Accepted:
             work.is_decided = True
             by_us = not work.is_waited_for
             try:
-                state = await desk.store.write(
+                state, by_us = await desk.store.write(
                     lambda each: self._kept(each, message, question, text, cost, by_us)
                 )
             except NOT_NOW:
@@ -190,9 +180,11 @@ class Accepted:
                 desk.trouble(f"An answer is not said: {error.message}")
                 return await self._settle(message, "refused")
         desk.counts[state] += 1
-        if by_us:
-            self._outbox.wake()
-        return text if state == "answered" else ""
+        if not by_us:
+            return text if state == "answered" else ""
+        work.is_waited_for = False
+        self._outbox.wake()
+        return ""
 
     async def _kept(
         self,
@@ -202,31 +194,34 @@ class Accepted:
         text: str,
         cost: int,
         by_us: bool,
-    ) -> str:
+    ) -> tuple[str, bool]:
+        """What came of it, and whether the outbox has it: also where an earlier answer is still on
+        its way, which this one would overtake."""
         name, engine = self._desk.name, self._desk.store.engine
         if not await received.is_waiting(transaction, name, message.key):
-            return "deleted"  # and whoever wrote it with it
+            return "deleted", by_us  # and whoever wrote it with it
         person = await people.find_or_make(transaction, engine, name, message.address)
         if why := await self._why_not(transaction, person, cost):
             self._desk.trouble(f"Somebody is not answered: {why}.")
-            await spending.note_reply(transaction, name, person, 0)  # the model was asked
+            await spending.note_reply(transaction, name, person.who, 0)  # the model was asked
             await received.settle(transaction, name, message.key, "refused")
-            return "refused"
+            return "refused", by_us
         if question:
             await self._desk.talk.keep(transaction, question, text)
-        await spending.note_reply(transaction, name, person, cost)
-        await received.settle(transaction, name, message.key, "answered")
+        await spending.note_reply(transaction, name, person.who, cost)
+        by_us = by_us or await parcels.are_under_way(transaction, name, message.address)
+        await received.settle(transaction, name, message.key, "answered" if by_us else "saying")
         if by_us:
             to = person.user, message.address
             await parcels.send(transaction, name, *to, text, message.about)
-        return "answered"
+        return "answered", by_us
 
     async def _why_not(self, transaction: Transaction, person: Person, cost: int) -> str:
         """Much may have changed while the model was asked."""
         desk = self._desk
         if person.stopped:
             return "nothing more is wanted"
-        if await spending.is_too_dear(transaction, desk.name, person, desk.limits, cost):
+        if await spending.is_too_dear(transaction, desk.name, person.who, desk.limits, cost):
             return "the limit of costs is reached"
         return ""
 
@@ -235,10 +230,9 @@ class Accepted:
         name = self._desk.name
 
         async def work(transaction: Transaction) -> None:
-            waits = await received.is_waiting(transaction, name, message.key)
             await received.settle(transaction, name, message.key, state)
-            if asked and waits:  # else the person may be gone
-                await spending.note_reply(transaction, name, asked, 0)
+            if asked:
+                await spending.note_reply(transaction, name, asked.who, 0)
 
         await self._desk.store.write(work)
         self._desk.counts[state] += 1

@@ -7,12 +7,13 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from waifu_llm.channels import marks, parcels, people, received, spending
+from waifu_llm.channels import marks, parcels, received, spending, stops
 from waifu_llm.channels.accepted import Accepted
 from waifu_llm.channels.channel import Said, Taken
 from waifu_llm.channels.desk import Desk
 from waifu_llm.channels.outbox import Outbox
 from waifu_llm.channels.talk import Question
+from waifu_llm.channels.whose import who
 from waifu_llm.chats.transaction import Transaction
 from waifu_llm.errors import Forbidden, RateLimited, WaifuError
 
@@ -35,7 +36,7 @@ class ChannelConversations:
     async def open(self) -> None:
         """Take up what the last life left, before anybody is heard."""
         await self._outbox.open()
-        await self._accepted.resume()
+        await self._accepted.open()
 
     def begin(self) -> None:
         """Bring answers: the channel is open."""
@@ -79,21 +80,23 @@ class ChannelConversations:
     async def _noted(
         self, transaction: Transaction, address: str, id: str, stopped: bool | None
     ) -> bool:
-        name = self.name
+        """Nobody is made a person for it: who was deleted stays so, and is obeyed."""
+        name, whose = self.name, who(address)
         if await received.is_known(transaction, name, received.key_of(id)):
             return False
-        person = await people.find_or_make(transaction, self._store.engine, name, address)
-        await received.accept(transaction, name, person, Said(address, "", id), "noted")
-        if stopped is not None:
-            await people.stop(transaction, person, stopped=stopped)
+        await received.accept(transaction, name, None, Said(address, "", id), "noted")
+        had_stopped = await stops.has_stopped(transaction, name, whose)
         if stopped:
+            await stops.stop(transaction, name, whose)
             await parcels.discard(transaction, name, address)
-        if stopped == person.stopped:
+        elif stopped is not None:
+            await stops.start(transaction, name, whose)
+        if stopped == had_stopped:
             return False
-        why = await spending.why_not(transaction, name, person, self._desk.limits)
+        why = await spending.why_not(transaction, name, whose, self._desk.limits)
         if why and not stopped:  # that it is stopped has to be said
             return False
-        await spending.note_reply(transaction, name, person, 1)
+        await spending.note_reply(transaction, name, whose, 1)
         return True
 
     # Answered now
@@ -123,7 +126,7 @@ class ChannelConversations:
         async def keep(transaction: Transaction) -> None:
             await talk.keep(transaction, question, shaped)
             if limited:
-                await spending.note_reply(transaction, self.name, question.person, cost)
+                await spending.note_reply(transaction, self.name, question.person.who, cost)
 
         await self._store.write(keep)
         return shaped
@@ -132,7 +135,7 @@ class ChannelConversations:
         if question.person.stopped:
             raise Forbidden("This person wants no answers.")
         limits = self._desk.limits
-        if why := await spending.why_not(transaction, self.name, question.person, limits):
+        if why := await spending.why_not(transaction, self.name, question.person.who, limits):
             self._desk.counts["refused"] += 1
             raise RateLimited(f"The limit here is {why}.")
 

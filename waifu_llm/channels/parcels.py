@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import delete, func, select, update
 
-from waifu_llm.channels import people
+from waifu_llm.channels import stops
 from waifu_llm.channels.channel import Parcel
+from waifu_llm.channels.whose import who
 from waifu_llm.chats.fields import storable
 from waifu_llm.chats.tables import channel_parcels
 from waifu_llm.chats.transaction import AnyRow, Transaction
@@ -59,7 +60,7 @@ async def next_one(transaction: Transaction, channel: str) -> Parcel | None:
 
 async def _is_refused(transaction: Transaction, row: AnyRow) -> bool:
     """Who was to get it may have stopped while nobody could take it back."""
-    if not await people.has_stopped(transaction, row.channel, row.address):
+    if not await stops.has_stopped(transaction, row.channel, who(row.address)):
         return False
     await gone(transaction, row.id, "refused")
     return True
@@ -73,6 +74,14 @@ async def next_due(transaction: Transaction, channel: str) -> float | None:
     waiting = channel_parcels.c.channel == channel, channel_parcels.c.state == "waiting"
     row = await transaction.first(select(func.min(channel_parcels.c.due)).where(*waiting))
     return row[0] if row else None
+
+
+async def are_under_way(transaction: Transaction, channel: str, address: str) -> bool:
+    """Whether this person is to get one now; one that waits for another try is none such."""
+    theirs = channel_parcels.c.channel == channel, channel_parcels.c.address == address
+    now = channel_parcels.c.state.in_(_ON_THE_WAY), channel_parcels.c.due <= time.time()
+    statement = select(channel_parcels.c.id).where(*theirs, *now).limit(1)
+    return await transaction.first(statement) is not None
 
 
 async def again(transaction: Transaction, id: str, seconds: float) -> None:

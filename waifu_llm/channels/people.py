@@ -14,7 +14,9 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import insert, or_, select, update
 
+from waifu_llm.channels import stops
 from waifu_llm.channels.channel import OF_APPLICATION
+from waifu_llm.channels.whose import who
 from waifu_llm.chats import chats as rooms
 from waifu_llm.chats import users as accounts
 from waifu_llm.chats.tables import channel_people, members, users
@@ -29,6 +31,7 @@ class Person(Struct, frozen=True):
     number: int
     user: int
     chat: int
+    who: str
     stopped: bool
 
 
@@ -37,12 +40,13 @@ async def find_or_make(transaction: Transaction, engine: Any, channel: str, addr
     row = await find(transaction, channel, address)
     if row is None:
         row = await _make(transaction, engine, channel, address)
-    if row.chat is None or not await _is_in(transaction, row):
+    chat = row.chat
+    if chat is None or not await _is_in(transaction, row):
         chat = await _new_chat(transaction, engine, row)
         this = channel_people.c.number == row.number
         await transaction.run(update(channel_people).where(this).values(chat=chat))
-        return Person(row.number, row.user, chat, row.stopped)
-    return Person(row.number, row.user, row.chat, row.stopped)
+    stopped = await stops.has_stopped(transaction, channel, row.who)
+    return Person(row.number, row.user, chat, row.who, stopped)
 
 
 async def find(transaction: Transaction, channel: str, address: str) -> AnyRow | None:
@@ -50,21 +54,11 @@ async def find(transaction: Transaction, channel: str, address: str) -> AnyRow |
     return await transaction.first(select(channel_people).where(*known))
 
 
-async def has_stopped(transaction: Transaction, channel: str, address: str) -> bool:
-    row = await find(transaction, channel, address)
-    return row is not None and bool(row.stopped)
-
-
-async def stop(transaction: Transaction, person: Person, *, stopped: bool) -> None:
-    this = channel_people.c.number == person.number
-    await transaction.run(update(channel_people).where(this).values(stopped=stopped))
-
-
 async def _make(transaction: Transaction, engine: Any, channel: str, address: str) -> AnyRow:
     user = await _user_named(transaction, address)
     if user is None:
         user = await _new_user(transaction, engine, channel, address)
-    values = {"channel": channel, "address": address, "user": user, "stopped": False}
+    values = {"channel": channel, "address": address, "user": user, "who": who(address)}
     row = insert(channel_people).values(created=time.time(), **values).returning(channel_people)
     made = await transaction.first(row)
     assert made is not None

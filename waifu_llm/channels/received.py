@@ -1,4 +1,5 @@
-"""What came, in the store: accepted → answered | refused | failed. Known by a digest of its id.
+"""What came, in the store: accepted → answered | saying | refused | failed, and saying → answered |
+maybe. Known by a digest of its id.
 
 Each function is part of a transaction. Of what is over only that it was is kept, for a while; its
 words are taken out at once.
@@ -13,10 +14,9 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, true, update
 
 from waifu_llm.channels.channel import Said
-from waifu_llm.channels.people import Person
 from waifu_llm.chats.fields import storable
 from waifu_llm.chats.tables import channel_people, channel_received
 from waifu_llm.chats.transaction import AnyRow, Transaction
@@ -46,14 +46,14 @@ async def is_known(transaction: Transaction, channel: str, key: str) -> bool:
 
 
 async def accept(
-    transaction: Transaction, channel: str, person: Person, said: Said, state: str
+    transaction: Transaction, channel: str, person: int | None, said: Said, state: str
 ) -> None:
-    """With its words only where it is to be answered."""
+    """With its words only where it is to be answered. `person` is a number of `people`."""
     kept = state == "accepted"
     values = {
         "channel": channel,
         "id": key_of(said.id),
-        "person": person.number,
+        "person": person,
         "text": storable(said.text) if kept else "",
         "about": storable(_encode(said.about).decode()) if kept else "{}",
         "state": state,
@@ -73,6 +73,22 @@ async def settle(transaction: Transaction, channel: str, key: str, state: str) -
     values = {"state": state, "text": "", "about": "{}"}
     changed = update(channel_received).where(*_this(channel, key))
     await transaction.run(changed.values(values))
+
+
+async def said(transaction: Transaction, channel: str, keys: Collection[str]) -> int:
+    """Of how many it was not known yet that whoever was handed the answer has it."""
+    return await _settle_said(transaction, channel_received.c.id.in_(keys), channel, "answered")
+
+
+async def left_over(transaction: Transaction, channel: str) -> int:
+    """What was being said when the module died."""
+    return await _settle_said(transaction, true(), channel, "maybe")
+
+
+async def _settle_said(transaction: Transaction, which: Any, channel: str, state: str) -> int:
+    saying = channel_received.c.channel == channel, channel_received.c.state == "saying"
+    changed = update(channel_received).where(which, *saying).values(state=state)
+    return len(await transaction.all(changed.returning(channel_received.c.id)))
 
 
 async def unanswered(
@@ -102,10 +118,12 @@ def _this(channel: str, key: str) -> tuple[Any, Any]:
     return channel_received.c.channel == channel, channel_received.c.id == key
 
 
-async def pending(transaction: Transaction, person: Person) -> int:
-    """How many of this person's are to be answered yet."""
-    waits = channel_received.c.person == person.number, channel_received.c.state == "accepted"
-    row = await transaction.first(select(func.count()).select_from(channel_received).where(*waits))
+async def pending(transaction: Transaction, channel: str, who: str) -> int:
+    """How many are to be answered yet, of all addresses of one."""
+    of_whom = channel_people.c.number == channel_received.c.person
+    theirs = channel_people.c.channel == channel, channel_people.c.who == who
+    counted = select(func.count()).select_from(channel_received).join(channel_people, of_whom)
+    row = await transaction.first(counted.where(*theirs, channel_received.c.state == "accepted"))
     return row[0] if row else 0
 
 

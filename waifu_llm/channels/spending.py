@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import delete, func, insert, select
 
-from waifu_llm.channels.people import Person
 from waifu_llm.channels.persona import Limits
 from waifu_llm.channels.received import pending
 from waifu_llm.chats.tables import channel_replies
@@ -17,13 +16,13 @@ TEN_MINUTES, DAY = 600.0, 86_400.0
 
 
 async def why_not(
-    transaction: Transaction, channel: str, person: Person, limits: Limits, cost: int = 1
+    transaction: Transaction, channel: str, who: str, limits: Limits, cost: int = 1
 ) -> str | None:
     """Which limit another answer would break. Those that are to be given yet count."""
     ours = channel_replies.c.channel == channel
-    theirs = ours, channel_replies.c.user == person.user
+    theirs = ours, channel_replies.c.who == who
     many, dear = func.count(), func.coalesce(func.sum(channel_replies.c.cost), 0)
-    to_come = await pending(transaction, person)
+    to_come = await pending(transaction, channel, who)
     if await _since(transaction, many, TEN_MINUTES, *theirs) + to_come >= limits.per_ten_minutes:
         return f"{limits.per_ten_minutes} answers in ten minutes"
     if await _since(transaction, many, DAY, *theirs) + to_come >= limits.per_day:
@@ -45,13 +44,13 @@ async def why_nobody(
 
 
 async def is_too_dear(
-    transaction: Transaction, channel: str, person: Person, limits: Limits, cost: int
+    transaction: Transaction, channel: str, who: str, limits: Limits, cost: int
 ) -> bool:
     """How many there are was looked at when the message came; only now is it known how long."""
     ours = channel_replies.c.channel == channel
     dear = func.coalesce(func.sum(channel_replies.c.cost), 0)
     of_all = await _since(transaction, dear, DAY, ours) + cost
-    of_one = await _since(transaction, dear, DAY, ours, channel_replies.c.user == person.user)
+    of_one = await _since(transaction, dear, DAY, ours, channel_replies.c.who == who)
     return of_all > limits.cost_per_day or of_one + cost > limits.cost_per_day_per_person
 
 
@@ -61,8 +60,8 @@ async def _since(transaction: Transaction, what: Any, seconds: float, *which: An
     return int(row[0]) if row else 0
 
 
-async def note_reply(transaction: Transaction, channel: str, person: Person, cost: int) -> None:
-    values = {"channel": channel, "user": person.user, "cost": cost, "at": time.time()}
+async def note_reply(transaction: Transaction, channel: str, who: str, cost: int) -> None:
+    values = {"channel": channel, "who": who, "cost": cost, "at": time.time()}
     await transaction.run(insert(channel_replies).values(values))
 
 

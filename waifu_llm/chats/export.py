@@ -9,14 +9,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 
 from waifu_llm.chats import chats as rooms
 from waifu_llm.chats import records
 from waifu_llm.chats import users as people
 from waifu_llm.chats.database import Database
 from waifu_llm.chats.fields import iso
-from waifu_llm.chats.tables import channel_people, chats, members, messages, users
+from waifu_llm.chats.tables import channel_people, channel_stops, chats, members, messages, users
 from waifu_llm.chats.tables import records as record_table
 from waifu_llm.chats.transaction import AnyRow, Transaction
 
@@ -28,8 +28,7 @@ async def of_user(database: Database, user: AnyRow) -> AsyncGenerator[Line]:
     """The user, the addresses on channels, the records, the chats, and what the user wrote with
     what was answered to it."""
     yield {"type": "user", **people.shape(user)}
-    theirs = select(channel_people).where(channel_people.c.user == user.number)
-    async for row in _rows(database, theirs, channel_people.c.number):
+    async for row in _rows(database, _addresses(user.number), channel_people.c.number):
         told = {"channel": row.channel, "address": row.address, "stopped": row.stopped}
         yield {"type": "channel", **told, "created_at": iso(row.created)}
     async for row in _rows(
@@ -47,6 +46,14 @@ async def of_user(database: Database, user: AnyRow) -> AsyncGenerator[Line]:
         database, or_(messages.c.user == user.number, messages.c.question.in_(own))
     ):
         yield line
+
+
+def _addresses(user: int) -> Select[Any]:
+    theirs, stops = channel_people.c, channel_stops.c
+    same = and_(stops.channel == theirs.channel, stops.who == theirs.who)
+    stopped = stops.who.is_not(None).label("stopped")
+    joined = select(channel_people, stopped).outerjoin(channel_stops, same)
+    return joined.where(theirs.user == user)
 
 
 async def of_chat(database: Database, chat: AnyRow) -> AsyncGenerator[Line]:

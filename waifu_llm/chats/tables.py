@@ -173,19 +173,21 @@ channel_people = Table(
     Column("address", String(512), nullable=False),
     Column("user", Number, _to("users.number"), nullable=False, index=True),
     Column("chat", Number, _to("chats.number", on_delete="SET NULL"), index=True),
-    Column("stopped", Boolean, nullable=False),
     Column("created", Float, nullable=False),
+    Column("who", String(64), nullable=False),
     UniqueConstraint("channel", "address"),
+    Index(None, "channel", "who"),
     sqlite_autoincrement=True,
 )
-"""Who writes over a channel, and where the conversation is kept. `stopped`: wants no answers."""
+"""Who writes over a channel, and where the conversation is kept. `who`: a digest of the address
+without its tag, by which limits count."""
 
 channel_received = Table(
     "channel_received",
     metadata,
     Column("channel", String(64), primary_key=True),
     Column("id", String(64), primary_key=True),
-    Column("person", Number, _to("channel_people.number"), nullable=False, index=True),
+    Column("person", Number, _to("channel_people.number"), index=True),
     Column("text", Text, nullable=False),
     Column("about", Text, nullable=False),
     Column("state", String(16), nullable=False),
@@ -195,20 +197,30 @@ channel_received = Table(
     Index(None, "accepted"),
 )
 """What came, known by a digest of its sender's id, so that nothing is answered twice. Its text is
-here until it is answered."""
+here until it is answered. What no model is asked about, such as STOP, is nobody's."""
 
 channel_replies = Table(
     "channel_replies",
     metadata,
     Column("number", Number, primary_key=True),
     Column("channel", String(64), nullable=False),
-    Column("user", Number, _to("users.number", on_delete="SET NULL"), index=True),
+    Column("who", String(64), nullable=False),
     Column("cost", Integer, nullable=False),
     Column("at", Float, nullable=False),
     Index(None, "channel", "at"),
+    Index(None, "channel", "who", "at"),
     sqlite_autoincrement=True,
 )
 """How much was said of late, for the limits. It outlives its user, or a limit could be reset."""
+
+channel_stops = Table(
+    "channel_stops",
+    metadata,
+    Column("channel", String(64), primary_key=True),
+    Column("who", String(64), primary_key=True),
+    Column("since", Float, nullable=False),
+)
+"""Who wants nothing more. It outlives its user, or who is deleted would be written to again."""
 
 channel_parcels = _rows(
     "channel_parcels",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.message import Message
 from typing import Annotated, Any
 
@@ -29,9 +29,9 @@ from waifu_llm.channels.channel import (
 from waifu_llm.channels.mail import settings as of_mail
 from waifu_llm.channels.mail import smtp_out
 from waifu_llm.channels.mail.bounces import returned
-from waifu_llm.channels.mail.machines import why_not
+from waifu_llm.channels.mail.machines import is_returned, why_not, why_not_said
 from waifu_llm.channels.mail.proof import is_proven
-from waifu_llm.channels.mail.reading import Mail, address_in, parsed, read, without_tag
+from waifu_llm.channels.mail.reading import Mail, address_in, is_one_of, parsed, read
 from waifu_llm.channels.mail.replying import Ours, about, composed
 from waifu_llm.channels.mail.settings import MailSettings
 from waifu_llm.channels.mail.smtp_in import SmtpDoor
@@ -104,23 +104,23 @@ class MailChannel(Channel):
 
     # In
 
-    async def _delivered(self, raw: bytes, sender: str) -> str:
+    async def _delivered(self, raw: bytes, sender: str, recipients: Sequence[str]) -> str:
         """What the server says that brought it. That we do not answer is no reason to give it
         back: that would be an answer."""
         try:
-            await self._hear(raw, sender)
+            await self._hear(raw, sender, recipients)
         except WaifuError:
             return "451 4.3.0 Not now, try again later"
         return "250 2.0.0 OK"
 
     async def _found(self, raw: bytes) -> bool:
-        return await self._hear(raw, None)
+        return await self._hear(raw, None, ())
 
-    async def _hear(self, raw: bytes, sender: str | None) -> bool:
+    async def _hear(self, raw: bytes, sender: str | None, recipients: Sequence[str]) -> bool:
         """Whether it is answered; for `sender` see `machines.why_not`. To look through a long one
         takes a while, in which others are served."""
         async with self._readers:
-            seen = await aside(lambda: self._looked_through(raw, sender), "mail")
+            seen = await aside(lambda: self._looked_through(raw, sender, recipients), "mail")
         if seen.came_back:
             await self._conversations.returned(*seen.came_back)
         if seen.mail is None:
@@ -130,24 +130,26 @@ class MailChannel(Channel):
         said = Said(mail.sender, _prompt(mail), id, about(mail))
         return (await self._conversations.take(said)).outcome != "refused"
 
-    def _looked_through(self, raw: bytes, sender: str | None) -> _Seen:
-        message = parsed(raw)
+    def _looked_through(self, raw: bytes, sender: str | None, recipients: Sequence[str]) -> _Seen:
+        message, settings = parsed(raw), self.settings
         if message is None:
             return _Seen(None, "it cannot be read")
-        if why := why_not(message, sender, self.settings.own):
+        apart = settings.returns != settings.address.lower()
+        if apart and is_returned(message, recipients, settings.returns):
+            return _Seen(None, "it came to where mails come back", returned(message))
+        if why := why_not(message, sender, settings.own):
             return _Seen(None, why, returned(message))
         mail = read(message, sender)
         why = self._why_not(message, mail)
         return _Seen(None if why else mail, why)
 
     def _why_not(self, message: Message, mail: Mail) -> str:
-        own = self.settings.own
-        if not mail.sender or mail.sender in own or without_tag(mail.sender) in own:
+        if not mail.sender or is_one_of(mail.sender, self.settings.own):
             return "it has no sender that can be answered"
         trusted = self.settings.trusted_server
         if trusted and not is_proven(message, mail.sender, trusted):
             return "nobody has seen that its sender is real"
-        return ""
+        return why_not_said(mail.text)
 
     def _pass_over(self, why: str) -> bool:
         self._passed_over[why] += 1
@@ -161,7 +163,8 @@ class MailChannel(Channel):
             message = composed(ours, parcel)
         except (ValueError, IndexError) as exc:
             return Delivered("refused", f"it cannot be written as a mail: {exc}")
-        return await smtp_out.send(self._server, message, ours.address, parcel.address)
+        senders = (self.settings.returns, ours.address)
+        return await smtp_out.send(self._server, message, senders, parcel.address)
 
     # An application
 

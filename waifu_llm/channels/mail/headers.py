@@ -39,7 +39,7 @@ def header(message: Message, name: str) -> str:
 
 def decoded(value: str) -> str:
     try:
-        pieces = decode_header(value[:MOST])
+        pieces = decode_header(value)
     except Exception:  # the library's own faults, at what strangers wrote
         return value
     return "".join(

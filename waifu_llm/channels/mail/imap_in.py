@@ -17,54 +17,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
-from msgspec import Struct
-
+from waifu_llm.channels.mail.mailbox import Mailbox, New, Place
 from waifu_llm.errors import Unavailable
 
-Security = Literal["tls", "starttls", "none"]
 MOST_AT_ONCE = 50
 _IDLE_TAG = b"WAIFU1"
 _LONGEST_IDLE = 25 * 60.0
 """A server may hang up on who is silent for half an hour."""
-
-
-class Mailbox(Struct, frozen=True):
-    """Which one, and as whom."""
-
-    host: str
-    port: int
-    security: Security
-    user: str
-    password: str
-    folder: str
-    poll_seconds: float
-    most_bytes: int
-    seconds: float
-    ca_file: str = ""
-
-
-class Place(Struct, frozen=True):
-    """How far it has been read."""
-
-    validity: int
-    last: int
-
-    @classmethod
-    def read(cls, said: str | None) -> Place | None:
-        found = re.fullmatch(r"(\d+):(\d+)", said or "")
-        return cls(int(found[1]), int(found[2])) if found else None
-
-    def __str__(self) -> str:
-        return f"{self.validity}:{self.last}"
-
-
-class New(Struct, frozen=True):
-    """One mail that is new; without its content where it is too large."""
-
-    number: int
-    content: bytes | None
 
 
 class Imap:
@@ -84,7 +45,8 @@ class Imap:
         with _said_plainly(self._mailbox.host):
             server = self._server = _connected(self._mailbox)
             server.login(self._mailbox.user, self._mailbox.password)
-            self._can_idle = "IDLE" in server.capabilities
+            # What a server can is asked anew: some say all of it only to whom they know.
+            self._can_idle = b"IDLE" in _ok(server.capability())[0].upper().split()
             _ok(server.select(_quoted(self._mailbox.folder)))
             self._validity = int(_number(server.response("UIDVALIDITY")) or 0)
             self._next = int(_number(server.response("UIDNEXT")) or 0)
@@ -135,16 +97,18 @@ class Imap:
                 _ok(self._server.noop())
 
     def _idle(self, until: float, stopped: Callable[[], bool]) -> None:
-        """What came before the server said that it waits is found when the time is over."""
-        server = self._server
+        """What came meanwhile is told before the server says that it waits, or is found when the
+        time is over."""
+        server, is_there = self._server, False
         server.send(_IDLE_TAG + b" IDLE\r\n")
         while not (line := server.readline()).startswith(b"+"):
             if not line or line.startswith(_IDLE_TAG):
                 raise Unavailable("The mail server does not wait for new mails.")
+            is_there = is_there or line.rstrip().endswith(b" EXISTS")
         with selectors.DefaultSelector() as selector:
             selector.register(server.socket(), selectors.EVENT_READ)
-            while time.monotonic() < until and not stopped() and not selector.select(0.5):
-                pass
+            while not (is_there or stopped()) and time.monotonic() < until:
+                is_there = bool(selector.select(0.5))
         server.send(b"DONE\r\n")
         while line := server.readline():
             if line.startswith(_IDLE_TAG):

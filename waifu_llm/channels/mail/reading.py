@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import email
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from email.message import Message
 from email.utils import getaddresses
 
@@ -80,6 +80,11 @@ def without_tag(address: str) -> str:
     return f"{local.partition('+')[0]}{at}{domain}"
 
 
+def is_one_of(address: str, own: Collection[str]) -> bool:
+    """Also with a tag."""
+    return address.lower() in own or without_tag(address) in own
+
+
 def ids_in(said: str) -> list[str]:
     return _ID.findall(said)
 
@@ -109,7 +114,7 @@ def _parts(message: Message) -> tuple[list[str], list[str]]:
     attachments: list[str] = []
     for _, part in zip(range(MOST_PARTS), _chosen(message), strict=False):
         if _is_text(part):
-            texts.append(_text(part))
+            texts.append(text_in(part))
         else:
             attachments.append(_name(part))
     return [each for each in texts if each.strip()], attachments
@@ -133,7 +138,7 @@ def _chosen(message: Message) -> Iterator[Message]:
 def _best(alternatives: list[Message]) -> Message | None:
     """Plain text where it says anything, else what comes last that has a text."""
     for each in alternatives:
-        if each.get_content_type() == "text/plain" and _text(each).strip():
+        if each.get_content_type() == "text/plain" and text_in(each).strip():
             return each
     with_text = [each for each in alternatives if each.get_content_maintype() in _READ]
     return with_text[-1] if with_text else None
@@ -148,7 +153,8 @@ def _is_text(part: Message) -> bool:
     return part.get_content_disposition() != "attachment"
 
 
-def _text(part: Message) -> str:
+def text_in(part: Message) -> str:
+    """Of one leaf."""
     try:
         raw = part.get_payload(decode=True)
     except Exception:  # as above

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from waifu_llm.channels.channel import Parcel
+from waifu_llm.channels.mail.ids import own_id
 from waifu_llm.channels.mail.machines import LOOP
 from waifu_llm.channels.mail.reading import Mail, ids_in
 
@@ -20,10 +21,7 @@ _AGAIN = re.compile(
     r"^((re|aw|sv|antw?|ref|rif|res|odp|vs|ynt|отв|回复|答复|返信|답장)(\[\d+\])?\s?[:：]\s*)+",
     re.IGNORECASE,
 )
-_OWN_ID = re.compile(r"<waifu\.([A-Za-z0-9]{1,64})@")
 _LONGEST_SUBJECT = 300
-_LONGEST_ID = 990
-"""RFC 5322 has no line of more than 998."""
 
 
 class _WithIds(EmailPolicy):
@@ -75,17 +73,6 @@ def composed(ours: Ours, parcel: Parcel) -> EmailMessage:
     return message
 
 
-def own_id(parcel: str, address: str) -> str:
-    """The same at each try: whoever gets it twice can tell."""
-    return f"<waifu.{parcel}@{address.rpartition('@')[2]}>"
-
-
-def parcel_in(said: str) -> str:
-    """Of which parcel that is the id; empty where it is none of ours."""
-    found = _OWN_ID.search(said)
-    return found[1] if found else ""
-
-
 def subject_of(said: str) -> str:
     """`Re:` once, however many were there, in one line."""
     plain = "".join(each if each.isprintable() else " " for each in said)
@@ -102,8 +89,7 @@ def _thread(message: EmailMessage, known: Mapping[str, Any]) -> None:
 
 
 def _is_id(said: str) -> bool:
-    is_writable = said.isascii() and said.isprintable() and len(said) <= _LONGEST_ID
-    return is_writable and ids_in(said) == [said]
+    return said.isascii() and said.isprintable() and ids_in(said) == [said]
 
 
 def _address(address: str, name: str = "") -> Address:

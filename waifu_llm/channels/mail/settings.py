@@ -9,8 +9,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from waifu_llm.channels import tables
-from waifu_llm.channels.mail.imap_in import Mailbox
-from waifu_llm.channels.mail.imap_in import Security as ImapSecurity
+from waifu_llm.channels.mail.mailbox import Mailbox
+from waifu_llm.channels.mail.mailbox import Security as ImapSecurity
 from waifu_llm.channels.mail.reading import address_in
 from waifu_llm.channels.mail.smtp_in import Listening
 from waifu_llm.channels.mail.smtp_out import Security, Server
@@ -29,6 +29,8 @@ class MailSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     address: _Text = ""
     """Ours: answers are from it."""
+    return_address: _Text = ""
+    """The envelope's sender of our mails: what comes there is a program's, and never answered."""
     also: tuple[str, ...] = ()
     """Further addresses of ours, at which mail is taken."""
     max_bytes: Annotated[int, Meta(ge=10_000, le=50_000_000)] = 2_000_000
@@ -60,7 +62,17 @@ class MailSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def own(self) -> frozenset[str]:
-        return frozenset(each.lower() for each in (self.address, *self.also) if each)
+        """All that are ours."""
+        named = (self.address, *self.also, self.returns)
+        return frozenset(each.lower() for each in named if each)
+
+    @property
+    def returns(self) -> str:
+        """Where we are the server, a tag is ours for certain; not every other one knows tags."""
+        if self.return_address or not (self.listen_host and self.address):
+            return (self.return_address or self.address).lower()
+        local, _, domain = self.address.lower().rpartition("@")
+        return f"{local}{'-' if '+' in local else '+'}returned@{domain}"
 
 
 SECRETS = {
@@ -115,6 +127,10 @@ def _check_door(name: str, settings: MailSettings, has: frozenset[str]) -> None:
 
 
 def server_of(settings: MailSettings, password: str) -> Server:
+    """
+    Raises:
+        ConfigError: When `ca_file` cannot be used.
+    """
     return Server(
         settings.smtp_host,
         settings.smtp_port or _OUT[settings.smtp_security],
@@ -123,8 +139,17 @@ def server_of(settings: MailSettings, password: str) -> Server:
         password,
         settings.timeout_seconds,
         settings.address.rpartition("@")[2],
-        settings.ca_file,
+        _trusted(settings),
     )
+
+
+def _trusted(settings: MailSettings) -> ssl.SSLContext | None:
+    if not settings.smtp_host or settings.smtp_security == "none":
+        return None
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file or None)
+    except OSError as exc:  # an SSLError is one, too
+        raise ConfigError(f"`ca_file` cannot be used: {exc}.") from None
 
 
 def mailbox_of(settings: MailSettings, password: str) -> Mailbox:

@@ -9,19 +9,19 @@ import asyncio
 import hmac
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from msgspec import Struct
 
-from waifu_llm.channels.mail.reading import without_tag
+from waifu_llm.channels.mail.reading import is_one_of
 from waifu_llm.version import __version__
 
 MOST_RECIPIENTS = 20
 _SILENT_SECONDS = 120.0
-Hear = Callable[[bytes, str], Awaitable[str]]
-"""Given a mail and its envelope's sender; returns what the server says to it."""
+Hear = Callable[[bytes, str, Sequence[str]], Awaitable[str]]
+"""Given a mail, its envelope's sender and recipients; returns what the server says to it."""
 log = logging.getLogger("waifu_llm.channels")
 
 
@@ -50,7 +50,7 @@ class _Door:
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        if without_tag(address) not in self._own:
+        if not is_one_of(address, self._own):
             return "550 5.7.1 This server takes mail for its own addresses only"
         if len(envelope.rcpt_tos) >= MOST_RECIPIENTS:
             return "452 4.5.3 Too many recipients"
@@ -61,7 +61,7 @@ class _Door:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         content = envelope.content
         raw = content.encode() if isinstance(content, str) else content or b""
-        return await self._hear(raw, envelope.mail_from or "")
+        return await self._hear(raw, envelope.mail_from or "", envelope.rcpt_tos)
 
     async def handle_exception(self, error: Exception) -> str:
         log.error("a fault of the module", exc_info=error)

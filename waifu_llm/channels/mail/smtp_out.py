@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
 from email.message import EmailMessage
 from typing import Literal
@@ -27,20 +28,22 @@ class Server(Struct, frozen=True):
     seconds: float
     name: str
     """What we call ourselves: else the library asks DNS."""
-    ca_file: str = ""
+    trusted: ssl.SSLContext | None = None
+    """Whose certificates; none without TLS. To read them takes longer than to send a mail."""
 
 
-async def send(server: Server, message: EmailMessage, sender: str, to: str) -> Delivered:
-    """In a thread: the library waits."""
-    return await aside(lambda: _send(server, message, sender, to), "smtp")
+async def send(server: Server, message: EmailMessage, senders: Sequence[str], to: str) -> Delivered:
+    """In a thread: the library waits. `senders` are for the envelope: the next one is for servers
+    that do not let us use the one before."""
+    return await aside(lambda: _send(server, message, senders, to), "smtp")
 
 
-def _send(server: Server, message: EmailMessage, sender: str, to: str) -> Delivered:
+def _send(server: Server, message: EmailMessage, senders: Sequence[str], to: str) -> Delivered:
     """Once its id has been seen there, a mail may come again: it is known by that."""
     try:
         connection = _connected(server)
         try:
-            connection.send_message(message, sender, [to])
+            _hand_over(connection, message, senders, to)
             with suppress(OSError, smtplib.SMTPException):  # it is sent, whatever comes now
                 connection.quit()
         finally:
@@ -57,6 +60,25 @@ def _send(server: Server, message: EmailMessage, sender: str, to: str) -> Delive
     return Delivered("sent")
 
 
+def _hand_over(
+    connection: smtplib.SMTP, message: EmailMessage, senders: Sequence[str], to: str
+) -> None:
+    """Some servers say what they have against a sender only of the recipient."""
+    first, *others = dict.fromkeys(senders)
+    try:
+        connection.send_message(message, first, [to])
+    except (smtplib.SMTPSenderRefused, smtplib.SMTPRecipientsRefused) as refused:
+        if not others or not _is_for_good(refused):
+            raise
+        connection.send_message(message, others[0], [to])
+
+
+def _is_for_good(refused: smtplib.SMTPSenderRefused | smtplib.SMTPRecipientsRefused) -> bool:
+    if isinstance(refused, smtplib.SMTPSenderRefused):
+        return refused.smtp_code >= 500
+    return all(code >= 500 for code, _ in refused.recipients.values())
+
+
 def _refused(code: int, said: bytes | str) -> Delivered:
     """What begins with 5 is for good; but that we may not come in is the operator's to mend."""
     text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
@@ -66,17 +88,16 @@ def _refused(code: int, said: bytes | str) -> Delivered:
 
 
 def _connected(server: Server) -> smtplib.SMTP:
-    trusted = ssl.create_default_context(cafile=server.ca_file or None)
     address, seconds = (server.host, server.port), server.seconds
     if server.security == "tls":
         connection: smtplib.SMTP = smtplib.SMTP_SSL(
-            *address, server.name, timeout=seconds, context=trusted
+            *address, server.name, timeout=seconds, context=server.trusted
         )
     else:
         connection = smtplib.SMTP(*address, server.name, timeout=seconds)
     try:
         if server.security == "starttls":
-            connection.starttls(context=trusted)
+            connection.starttls(context=server.trusted)
         if server.user:
             connection.login(server.user, server.password)
     except BaseException:

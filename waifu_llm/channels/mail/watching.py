@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 
 from waifu_llm.aside import aside
 from waifu_llm.channels.channel import Conversations
-from waifu_llm.channels.mail.imap_in import Imap, Mailbox, New, Place
+from waifu_llm.channels.mail.imap_in import Imap
+from waifu_llm.channels.mail.mailbox import Mailbox, New, Place
 from waifu_llm.errors import WaifuError
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0

@@ -7,13 +7,12 @@ answer follows over the REST API. Only one of the two ever has it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
-from urllib.parse import parse_qsl, urlsplit
+from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Meta, Struct
 
-from waifu_llm.channels import tables
 from waifu_llm.channels.calls import JSON, Answered, answered, json_reply, read_json, refusal
 from waifu_llm.channels.channel import (
     Authority,
@@ -27,37 +26,15 @@ from waifu_llm.channels.channel import (
     Said,
 )
 from waifu_llm.channels.sms import segments
+from waifu_llm.channels.sms.settings import SmsSettings, check
 from waifu_llm.channels.sms.signature import Pairs, is_signed, is_signed_body
 from waifu_llm.channels.sms.twilio import OPTED_OUT, Twilio, code_of, twiml
 from waifu_llm.channels.sms.words import PHONE, Word, word_of
-from waifu_llm.config import ConfigError
 from waifu_llm.errors import Forbidden, InvalidMessage, WaifuError
 
 FORM = "application/x-www-form-urlencoded"
 SIGNATURE = "x-twilio-signature"
 _FAILED = ("failed", "undelivered")
-_Line = Annotated[str, Meta(max_length=480)]
-
-
-class SmsSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """What its table has beside the persona."""
-
-    account_sid: Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{1,64}$")] = ""
-    number: Annotated[str, Meta(pattern=r"^(\+[1-9]\d{6,14}|\d{3,8})?$")] = ""
-    """Ours, from which answers come; or the short code."""
-    messaging_service_sid: Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{0,64}$")] = ""
-    public_url: Annotated[str, Meta(pattern=r"^(https?://\S+)?$")] = ""
-    """Exactly as Twilio was told."""
-    answer_by: Literal["auto", "twiml", "rest"] = "auto"
-    twiml_seconds: Annotated[float, Meta(ge=0, le=14)] = 10.0
-    max_segments: Annotated[int, Meta(ge=1, le=10)] = 4
-    answer_words: bool = True
-    """Whether STOP, START and HELP are answered by us; Twilio may do so itself."""
-    stop_text: _Line = "You will get no more messages from us. Reply START to begin again."
-    start_text: _Line = "Welcome back. Reply STOP to get no more messages, HELP for help."
-    help_text: _Line = "An AI character answers here. Reply STOP to get no more messages."
-    api_url: Annotated[str, Meta(pattern=r"^https?://\S+$")] = "https://api.twilio.com"
-    timeout_seconds: Annotated[float, Meta(gt=0, le=300)] = 30.0
 
 
 class SmsCall(Struct):
@@ -81,7 +58,7 @@ class SmsChannel(Channel):
         super().__init__(name, settings, secrets)
         self._conversations: Conversations
         self._token = secrets.get("auth_token", "")
-        _check(name, settings, self._token)
+        check(name, settings, self._token)
         self._twilio = Twilio(
             settings.api_url, settings.account_sid, self._token, settings.timeout_seconds
         )
@@ -229,22 +206,3 @@ def _text_of(said: Mapping[str, str]) -> str:
         said.get(f"MediaContentType{number}", "a file") for number in range(min(int(count), 9))
     ]
     return f"{text}\n[With this came {', '.join(kinds)}, which you cannot see.]".strip()
-
-
-def _check(name: str, settings: SmsSettings, token: str) -> None:
-    """Without Twilio's settings it serves applications alone; half of them are a mistake."""
-    has_sender = bool(settings.number or settings.messaging_service_sid)
-    parts = {
-        "account_sid": bool(settings.account_sid),
-        "public_url": bool(settings.public_url),
-        "number` or `messaging_service_sid": has_sender,
-    }
-    if any(parts.values()):
-        for part, is_there in parts.items():
-            if not is_there:
-                raise ConfigError(f"In [channels.{name}]: `{part}` is missing.")
-        if not token:
-            raise tables.missing(name, "auth_token")
-    parsed = urlsplit(settings.api_url)
-    if parsed.scheme != "https" and parsed.hostname not in ("127.0.0.1", "localhost", "::1"):
-        raise ConfigError(f"In [channels.{name}]: `api_url` should begin with https://.")

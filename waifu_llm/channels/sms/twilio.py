@@ -35,7 +35,7 @@ class Twilio:
 
     def __init__(self, api_url: str, account: str, token: str, seconds: float) -> None:
         parts = urlsplit(api_url)
-        self._is_tls = parts.scheme == "https"
+        self._trusted = ssl.create_default_context() if parts.scheme == "https" else None
         self._host = parts.netloc
         self._path = f"{parts.path.rstrip('/')}/2010-04-01/Accounts/{account}/Messages.json"
         word = base64.b64encode(f"{account}:{token}".encode()).decode()
@@ -67,10 +67,10 @@ class Twilio:
         return came_of(answer.status, said)
 
     def _connection(self) -> http.client.HTTPConnection:
-        if self._is_tls:
-            trusted = ssl.create_default_context()
-            return http.client.HTTPSConnection(self._host, timeout=self._seconds, context=trusted)
-        return http.client.HTTPConnection(self._host, timeout=self._seconds)
+        host, seconds = self._host, self._seconds
+        if self._trusted:
+            return http.client.HTTPSConnection(host, timeout=seconds, context=self._trusted)
+        return http.client.HTTPConnection(host, timeout=seconds)
 
 
 def came_of(status: int, said: bytes) -> Delivered:
