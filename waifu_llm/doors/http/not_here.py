@@ -1,10 +1,13 @@
-"""What clients of the two APIs often ask for and is not here: they are told what to do instead."""
+"""What clients often ask for and is not here: they are told what to do instead."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from msgspec import Struct
 
-from waifu_llm.doors.http.failures import OLLAMA, OPENAI, Shape
+from waifu_llm.doors.http.failures import OLLAMA, OPENAI, OURS, Shape
 
 
 class NotHere(Struct, frozen=True):
@@ -15,9 +18,10 @@ class NotHere(Struct, frozen=True):
     shape: Shape
 
 
-def find(path: str) -> NotHere | None:
-    """Why there is nothing at this path, where that is known."""
-    return next((each for each in _ALL if _lies_under(path, each.path)), None)
+def find(path: str, here: Callable[[str], Any]) -> NotHere | None:
+    """Why there is nothing at this path, where that is known; `here` finds what there is."""
+    known = next((each for each in _ALL if _lies_under(path, each.path)), None)
+    return None if known and here(known.path) else known
 
 
 def _lies_under(path: str, upper: str) -> bool:
@@ -69,7 +73,15 @@ _OPENAI = {
         for path in ("/chat/completions", "/completions", "/embeddings", "/models")
     },
 }
+_CHATS = "No chats are kept. Start the module with `--store sqlite`: see docs/chats.md."
+_CHANNEL = "No such channel is set up: see docs/channels.md."
+_ROOMS = {
+    "/sms": _CHANNEL,
+    "/email": _CHANNEL,
+    **dict.fromkeys(("/v1/users", "/v1/chats", "/v1/llm_providers", "/v1/llms"), _CHATS),
+}
 _ALL = [
+    *(NotHere(path, instead, OURS) for path, instead in _ROOMS.items()),
     *(NotHere(path, instead, OLLAMA) for path, instead in _OLLAMA.items()),
     *(NotHere(path, instead, OPENAI) for path, instead in _OPENAI.items()),
 ]

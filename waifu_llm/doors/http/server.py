@@ -148,7 +148,7 @@ class HttpDoor:
             self._let_in(plan, head)
         except WaifuError as error:
             plan.limit = _OF_THE_REFUSED
-            plan.refusal = failure(error, _shape(plan.match, head))
+            plan.refusal = failure(error, self._shape(plan.match, head))
             if isinstance(error, NotAllowed):
                 plan.refusal.headers["allow"] = ", ".join(self._methods(head))
         return plan
@@ -185,7 +185,7 @@ class HttpDoor:
             )
         _see_that_it_can_be_read(head)
         if plan.match is None:
-            raise _nothing(head, list(found))
+            raise self._nothing(head, list(found))
         plan.limit = plan.match.route.limit or plan.limit
 
     def _methods(self, head: Head) -> list[str]:
@@ -194,7 +194,23 @@ class HttpDoor:
 
     def too_large(self, plan: Plan) -> Answer:
         error = TooLarge(f"The body is too large: at most {plan.limit} bytes are taken.")
-        return failure(error, _shape(plan.match, plan.head))
+        return failure(error, self._shape(plan.match, plan.head))
+
+    def _nothing(self, head: Head, methods: list[str]) -> WaifuError:
+        if methods:
+            return NotAllowed(f"{head.path} takes {', '.join(methods)}, and not {head.method}.")
+        known = not_here.find(head.path, self.table.find)
+        instead = known.instead if known else "See /docs for what there is."
+        return NotFound(f"There is nothing at {head.path[:200]}. {instead}")
+
+    def _shape(self, match: Match | None, head: Head) -> Shape:
+        """Who asks for what is not there still expects an answer in the words of that API."""
+        if match:
+            return match.route.shape
+        if known := not_here.find(head.path, self.table.find):
+            return known.shape
+        families = {"/v1/": OPENAI, "/api/": OLLAMA}
+        return next((families[each] for each in families if head.path.startswith(each)), OURS)
 
     async def answer(self, plan: Plan, body: bytes, reply: Reply) -> None:
         reply.headers = plan.headers
@@ -242,21 +258,3 @@ def _see_that_it_can_be_read(head: Head) -> None:
 def _needs_token(match: Match | None) -> bool:
     """What is not there is not told to everyone either."""
     return match is None or match.route.needs == "token"
-
-
-def _nothing(head: Head, methods: list[str]) -> WaifuError:
-    if methods:
-        return NotAllowed(f"{head.path} takes {', '.join(methods)}, and not {head.method}.")
-    known = not_here.find(head.path)
-    instead = known.instead if known else "See /docs for what there is."
-    return NotFound(f"There is nothing at {head.path[:200]}. {instead}")
-
-
-def _shape(match: Match | None, head: Head) -> Shape:
-    """Who asks for what is not there still expects an answer in the words of that API."""
-    if match:
-        return match.route.shape
-    if known := not_here.find(head.path):
-        return known.shape
-    families = {"/v1/": OPENAI, "/api/": OLLAMA}
-    return next((families[each] for each in families if head.path.startswith(each)), OURS)
