@@ -15,7 +15,7 @@ from lent import LIMIT, Stage
 from mcp_stage import ask, ready, staged
 from serving import Heard, Server, answer, serving
 
-from waifu_llm.helpers.faults import Refused, Slow
+from waifu_llm.helpers.faults import Failed, Refused, Slow
 from waifu_llm.helpers.mcp.http import _messages_of
 
 
@@ -100,6 +100,13 @@ async def test_a_session_that_was_forgotten_is_begun_anew(tmp_path: Path) -> Non
         server.session += 7
         assert await ask(stage, "box_add", a=3, b=4) == "7"
     assert server.session == 9
+
+
+async def test_a_tool_that_the_next_session_has_not_is_no_fault_of_ours(tmp_path: Path) -> None:
+    async with remote(tmp_path) as (stage, server, _):
+        server.session, server.tools = 7, ["grown"]
+        with pytest.raises(Failed, match="has no `box_add` any more"):
+            await ask(stage, "box_add", a=3, b=4)
 
 
 @pytest.mark.parametrize("status", ["202 Accepted", "404 Not Found", "400 Bad Request"])

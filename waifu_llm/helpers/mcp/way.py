@@ -65,12 +65,14 @@ class McpWay:
     async def call(self, capability: str, data: Mapping[str, Any]) -> Any:
         session = await self._at_hand()
         try:
-            return await session.call(self._tools[capability], data)
+            return await self._call(session, capability, data)
         except NotReached:  # it has forgotten us: once more, by another session
-            session = await self._at_hand()
-            return await session.call(self._tools[capability], data)
-        except KeyError:
-            raise Failed(f"It has no `{capability}` any more.") from None
+            return await self._call(await self._at_hand(), capability, data)
+
+    async def _call(self, session: Session, capability: str, data: Mapping[str, Any]) -> Any:
+        if capability not in self._tools:
+            raise Failed(f"It has no `{capability}` any more.")
+        return await session.call(self._tools[capability], data)
 
     async def check(self) -> None:
         """One that says nothing, time after time, is given up: the next is begun anew."""
