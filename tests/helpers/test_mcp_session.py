@@ -150,9 +150,10 @@ async def looked_at(way: McpWay, transport: Moody, *silences: bool) -> None:
                 await way.check()
 
 
-async def test_who_is_silent_three_times_in_a_row_is_given_up() -> None:
+@pytest.mark.parametrize("far", [False, True])
+async def test_who_is_silent_three_times_in_a_row_is_given_up(far: bool) -> None:
     transport = Moody()
-    way = McpWay("box", None, lambda: cast(Any, transport))
+    way = McpWay("box", None, lambda: cast(Any, transport), far=far)
     await looked_at(way, transport, False, True, True, False, True, True)
     assert way._session
     await looked_at(way, transport, True)

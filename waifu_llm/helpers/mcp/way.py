@@ -77,8 +77,8 @@ class McpWay:
     async def check(self) -> None:
         """One that says nothing, time after time, is given up: the next is begun anew."""
         await self._see_that_it_is_ready()
-        session = await self._at_hand()
         try:
+            session = await self._at_hand()  # who was silent is asked for its tools here already
             if self._far:
                 session.changed = True
             else:
