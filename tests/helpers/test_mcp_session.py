@@ -13,6 +13,7 @@ from waifu_llm.helpers.faults import Failed, NotReached
 from waifu_llm.helpers.mcp.http import _in_a_header
 from waifu_llm.helpers.mcp.session import Session
 from waifu_llm.helpers.mcp.way import McpWay, _capability
+from waifu_llm.redaction import Redactor
 
 
 class Endless:
@@ -201,8 +202,36 @@ async def test_a_close_during_an_opening_waits_for_what_was_begun() -> None:
     await asyncio.gather(looking, return_exceptions=True)
 
 
+def nested(inside: Any, levels: int) -> Any:
+    for _ in range(levels):
+        inside = [inside]
+    return inside
+
+
+async def test_a_tool_that_nobody_can_look_into_costs_the_others_nothing() -> None:
+    class Deep(Moody):
+        async def ask(self, asked: dict[str, Any]) -> dict[str, Any]:
+            deep = {"name": "deep", "inputSchema": {"enum": nested("hush-hush", 600)}}
+            tools = [deep, {"name": "add"}]
+            return {"result": {"protocolVersion": "2025-11-25", "tools": tools}}
+
+    way = McpWay("box", None, lambda: cast(Any, Deep()), redactor=Redactor(["hush-hush"]))
+    await way.check()
+    assert [*way.capabilities] == ["box_add"]
+    await way.close()
+
+
 @pytest.mark.parametrize(
-    "schema", [{"type": "array"}, {"properties": 7}, {"required": "a"}, {"x": "y" * 20_000}, 7]
+    "schema",
+    [
+        {"type": "array"},
+        {"properties": 7},
+        {"required": "a"},
+        {"x": "y" * 20_000},
+        {"x": nested(1, 2000)},
+        7,
+    ],
+    ids=range(6),
 )
 def test_a_schema_that_no_model_takes_is_left_out(schema: Any) -> None:
     assert _capability("a", {"name": "a", "inputSchema": schema}).parameters is None

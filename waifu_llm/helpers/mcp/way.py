@@ -169,15 +169,17 @@ class McpWay:
     async def _list(self, session: Session) -> None:
         if not session.changed:
             return
-        listed = self._redactor.clean_within(await session.tools())
-        found = [each for each in listed if isinstance(each.get("name"), str)]
-        wanted = [each for each in found if self._is_wanted(each)]
+        listed = map(self._redactor.clean_within, await session.tools())
+        wanted = [each for each in listed if self._is_wanted(each)]
         names = {self._name_of(each["name"]): each for each in wanted}
         self._tools = {name: each["name"] for name, each in names.items()}
         self.capabilities = {name: _capability(name, each) for name, each in names.items()}
 
-    def _is_wanted(self, tool: Message) -> bool:
-        """What wants its arguments in the head of a request cannot be asked here."""
+    def _is_wanted(self, tool: Any) -> bool:
+        """What wants its arguments in the head of a request cannot be asked here; and what nobody
+        can look into is no tool after it was cleaned."""
+        if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
+            return False
         if self._far and _IN_HEADS in messages.encode(tool):
             return False
         return not self._only or tool["name"] in self._only
