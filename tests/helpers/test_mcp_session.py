@@ -250,6 +250,22 @@ async def test_who_cannot_be_reached_is_asked_once() -> None:
     assert asked == ["initialize"]
 
 
+async def test_why_it_refuses_is_told_though_it_is_silent_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("waifu_llm.helpers.mcp.session._DISCOVER_SECONDS", 0.01)
+
+    class Keyless(Moody):
+        async def ask(self, asked: dict[str, Any]) -> dict[str, Any]:
+            if asked["method"] != "initialize":
+                await asyncio.sleep(LIMIT)
+            return {"error": {"code": -1, "message": "There is no key."}}
+
+    async with asyncio.timeout(LIMIT / 2):
+        with pytest.raises(Failed, match="There is no key"):
+            await Session(cast(Any, Keyless())).open()
+
+
 def test_a_process_is_asked_what_wants_its_arguments_in_heads() -> None:
     """It has none."""
     tool = {"name": "a", "inputSchema": {"properties": {"b": {"x-mcp-header": "B"}}}}
