@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 from lent import LIMIT, Stage
 from mcp_stage import ask, ready, staged
-from serving import Heard, Server, answer, serving
+from serving import Heard, Server, answer, hang, serving
 
 from waifu_llm.helpers.faults import Failed, Refused, Slow
 from waifu_llm.helpers.mcp.http import _messages_of
@@ -109,18 +109,19 @@ async def test_a_tool_that_the_next_session_has_not_is_no_fault_of_ours(tmp_path
             await ask(stage, "box_add", a=3, b=4)
 
 
-@pytest.mark.parametrize("status", ["202 Accepted", "404 Not Found", "400 Bad Request"])
+@pytest.mark.parametrize("status", ["202 Accepted", "404 Not Found", "400 Bad Request", None])
 async def test_a_call_in_which_we_are_asked_something_is_made_once(
-    tmp_path: Path, status: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str | None
 ) -> None:
-    """Whatever the server makes of our reply."""
+    """Whatever the server makes of our reply, if anything."""
+    monkeypatch.setattr("waifu_llm.helpers.mcp.http._REPLY_SECONDS", 0.1)
     server, replies = Remote(events=True), []
 
     async def asking(heard: Heard, writer: asyncio.StreamWriter) -> None:
         said = heard.json if heard.body else {}
         if "method" not in said and said:
             replies.append(said)
-            await answer(b"", status)(heard, writer)
+            await (answer(b"", status) if status else hang)(heard, writer)
         elif said.get("method") != "tools/call":
             await server(heard, writer)
         else:
