@@ -210,6 +210,8 @@ def _check_what_was_done(world: World) -> None:
     near = world.done_near.read_text().split() if world.done_near.exists() else []
     done = world.services.done + Counter(near)
     print(f"done: {len(done)} calls, {len(near)} of them by processes")
+    if not done or not world.told["results"]:
+        raise Violation("no helper was asked, or no answer tells of one: nothing was tried")
     if twice := {mark: times for mark, times in done.items() if times > 1}:
         raise Violation(f"done more than once: {twice}")
 

@@ -58,8 +58,8 @@ def test_helpers_of_the_configuration_need_their_extra(tmp_path) -> None:
         ('{"url": "file:///a/b.whl", "archive_info": {}}', '"/a/b.whl[http]"'),
         ('{"url": "https://a/b.whl", "archive_info": {}}', '"waifu-llm[http] @ https://a/b.whl"'),
         (
-            '{"url": "https://a/b", "vcs_info": {"vcs": "git"}}',
-            '"waifu-llm[http] @ git+https://a/b"',
+            '{"url": "https://a/b", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}}',
+            '"waifu-llm[http] @ git+https://a/b@c0ffee"',
         ),
     ],
 )

@@ -85,7 +85,13 @@ def test_a_log_writes_percent_signs_as_they_are(log, written):
     assert written == ["5% of *** %d"]
 
 
-@pytest.mark.parametrize("secret", ['quo"ted', "back\\slash", "sla/shed"])
+@pytest.mark.parametrize("text", ["key", "key\n", " key \n", "BEGIN\nkey1\n", "a\r\nkey1"])
+def test_a_secret_is_hidden_line_for_line(text):
+    redactor = Redactor([text.replace("key", "sk-secret")])
+    assert "sk-secret" not in redactor.clean("key sk-secret1!")
+
+
+@pytest.mark.parametrize("secret", ['quo"ted', "back\\slash", "sla/shed", "größer/か"])
 def test_a_secret_is_hidden_as_json_spells_it(secret):
     written = json.dumps(secret)
     for each in (written, written.replace("/", "\\/")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from services.postgres import Postgres
 from services.rabbitmq import RabbitMQ
 from services.redis import Redis
 from soak.helper_talks import Talk
+from soak.helpers import World, _check_what_was_done
 from soak.history import History, Violation
 from soak.jobs import Heard
 
@@ -80,6 +82,24 @@ def test_whatever_helpers_do_each_conversation_has_its_answer() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "200 conversations" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("done", "results", "words"),
+    [
+        ([], 0, "nothing was tried"),
+        (["#1.1#"], 0, "nothing was tried"),
+        (["#1.1#", "#1.1#"], 1, "more than once"),
+    ],
+)
+def test_what_helpers_did_not_do_or_did_twice_is_found(
+    tmp_path: Path, done: list[str], results: int, words: str
+) -> None:
+    world = World(tmp_path, random.Random(7))
+    world.services.done.update(done)
+    world.told["results"] = results
+    with pytest.raises(Violation, match=words):
+        _check_what_was_done(world)
 
 
 @pytest.mark.parametrize(

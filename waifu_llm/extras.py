@@ -47,9 +47,14 @@ def with_extra(extra: str, origin: str) -> str:
     if url.startswith("file:"):
         editable = "-e " if noted.get("dir_info", {}).get("editable") else ""
         return f'{editable}"{url2pathname(url.removeprefix("file://"))}[{extra}]"'
-    kind = noted.get("vcs_info", {}).get("vcs")
-    source = f" @ {kind}+{url}" if kind else f" @ {url}" if url else ""
-    return f'"waifu-llm[{extra}]{source}"'
+    return f'"waifu-llm[{extra}]{_source(url, noted.get("vcs_info"))}"'
+
+
+def _source(url: str, repository: dict[str, str] | None) -> str:
+    """The very revision of a repository: its newest may be another module."""
+    if repository:
+        url = f"{repository['vcs']}+{url}@{repository['commit_id']}"
+    return f" @ {url}" if url else ""
 
 
 def _origin() -> str:

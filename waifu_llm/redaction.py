@@ -5,9 +5,10 @@ Secrets are found by their value, wherever it stands, and not by what they look 
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -66,10 +67,14 @@ class Redactor:
         return value if self.clean(number) == number else HIDDEN
 
 
-def _forms(secret: str) -> tuple[str, ...]:
-    """As it is, and as it stands in JSON; some put a backslash before each `/` there."""
-    written = _as_json(secret)
-    return secret, written, written.replace("/", "\\/")
+def _forms(secret: str) -> Iterator[str]:
+    """All of it, and each line, for a log has them one by one; as they are, and as JSON has them:
+    some put a backslash before each `/` there, or write in ASCII alone."""
+    lines = (line.strip() for line in secret.splitlines())
+    for part in (secret, *(line for line in lines if len(line) >= _SHORTEST)):
+        yield part
+        for written in (_as_json(part), json.dumps(part)[1:-1]):
+            yield from (written, written.replace("/", "\\/"))
 
 
 def _as_json(text: str) -> str:

@@ -13,9 +13,9 @@ from typing import Any, cast
 import pytest
 from lent import LIMIT, Stage
 from mcp_stage import ask, ready, staged
-from serving import Heard, Server, answer, serving
+from serving import Heard, Server, answer, hang, serving
 
-from waifu_llm.helpers.faults import Refused, Slow
+from waifu_llm.helpers.faults import Failed, Refused, Slow
 from waifu_llm.helpers.mcp.http import _messages_of
 
 
@@ -102,18 +102,26 @@ async def test_a_session_that_was_forgotten_is_begun_anew(tmp_path: Path) -> Non
     assert server.session == 9
 
 
-@pytest.mark.parametrize("status", ["202 Accepted", "404 Not Found", "400 Bad Request"])
+async def test_a_tool_that_the_next_session_has_not_is_no_fault_of_ours(tmp_path: Path) -> None:
+    async with remote(tmp_path) as (stage, server, _):
+        server.session, server.tools = 7, ["grown"]
+        with pytest.raises(Failed, match="has no `box_add` any more"):
+            await ask(stage, "box_add", a=3, b=4)
+
+
+@pytest.mark.parametrize("status", ["202 Accepted", "404 Not Found", "400 Bad Request", None])
 async def test_a_call_in_which_we_are_asked_something_is_made_once(
-    tmp_path: Path, status: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str | None
 ) -> None:
-    """Whatever the server makes of our reply."""
+    """Whatever the server makes of our reply, if anything."""
+    monkeypatch.setattr("waifu_llm.helpers.mcp.http._REPLY_SECONDS", 0.1)
     server, replies = Remote(events=True), []
 
     async def asking(heard: Heard, writer: asyncio.StreamWriter) -> None:
         said = heard.json if heard.body else {}
         if "method" not in said and said:
             replies.append(said)
-            await answer(b"", status)(heard, writer)
+            await (answer(b"", status) if status else hang)(heard, writer)
         elif said.get("method") != "tools/call":
             await server(heard, writer)
         else:

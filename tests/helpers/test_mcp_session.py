@@ -13,6 +13,7 @@ from waifu_llm.helpers.faults import Failed, NotReached
 from waifu_llm.helpers.mcp.http import _in_a_header
 from waifu_llm.helpers.mcp.session import Session
 from waifu_llm.helpers.mcp.way import McpWay, _capability
+from waifu_llm.redaction import Redactor
 
 
 class Endless:
@@ -150,9 +151,10 @@ async def looked_at(way: McpWay, transport: Moody, *silences: bool) -> None:
                 await way.check()
 
 
-async def test_who_is_silent_three_times_in_a_row_is_given_up() -> None:
+@pytest.mark.parametrize("far", [False, True])
+async def test_who_is_silent_three_times_in_a_row_is_given_up(far: bool) -> None:
     transport = Moody()
-    way = McpWay("box", None, lambda: cast(Any, transport))
+    way = McpWay("box", None, lambda: cast(Any, transport), far=far)
     await looked_at(way, transport, False, True, True, False, True, True)
     assert way._session
     await looked_at(way, transport, True)
@@ -200,8 +202,36 @@ async def test_a_close_during_an_opening_waits_for_what_was_begun() -> None:
     await asyncio.gather(looking, return_exceptions=True)
 
 
+def nested(inside: Any, levels: int) -> Any:
+    for _ in range(levels):
+        inside = [inside]
+    return inside
+
+
+async def test_a_tool_that_nobody_can_look_into_costs_the_others_nothing() -> None:
+    class Deep(Moody):
+        async def ask(self, asked: dict[str, Any]) -> dict[str, Any]:
+            deep = {"name": "deep", "inputSchema": {"enum": nested("hush-hush", 600)}}
+            tools = [deep, {"name": "add"}]
+            return {"result": {"protocolVersion": "2025-11-25", "tools": tools}}
+
+    way = McpWay("box", None, lambda: cast(Any, Deep()), redactor=Redactor(["hush-hush"]))
+    await way.check()
+    assert [*way.capabilities] == ["box_add"]
+    await way.close()
+
+
 @pytest.mark.parametrize(
-    "schema", [{"type": "array"}, {"properties": 7}, {"required": "a"}, {"x": "y" * 20_000}, 7]
+    "schema",
+    [
+        {"type": "array"},
+        {"properties": 7},
+        {"required": "a"},
+        {"x": "y" * 20_000},
+        {"x": nested(1, 2000)},
+        7,
+    ],
+    ids=range(6),
 )
 def test_a_schema_that_no_model_takes_is_left_out(schema: Any) -> None:
     assert _capability("a", {"name": "a", "inputSchema": schema}).parameters is None
@@ -218,6 +248,22 @@ async def test_who_cannot_be_reached_is_asked_once() -> None:
     with pytest.raises(NotReached):
         await Session(cast(Any, Away())).open()
     assert asked == ["initialize"]
+
+
+async def test_why_it_refuses_is_told_though_it_is_silent_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("waifu_llm.helpers.mcp.session._DISCOVER_SECONDS", 0.01)
+
+    class Keyless(Moody):
+        async def ask(self, asked: dict[str, Any]) -> dict[str, Any]:
+            if asked["method"] != "initialize":
+                await asyncio.sleep(LIMIT)
+            return {"error": {"code": -1, "message": "There is no key."}}
+
+    async with asyncio.timeout(LIMIT / 2):
+        with pytest.raises(Failed, match="There is no key"):
+            await Session(cast(Any, Keyless())).open()
 
 
 def test_a_process_is_asked_what_wants_its_arguments_in_heads() -> None:

@@ -11,7 +11,7 @@ import pytest
 from lent import LIMIT, Stage, until_looked_at
 from serving import Heard, answer, hang, image_helper, raw, serving
 
-from waifu_llm.helpers.faults import Crowded, Failed, Slow, http_status
+from waifu_llm.helpers.faults import Crowded, Failed, NotReached, Slow, http_status
 from waifu_llm.helpers.messages import Task
 
 # Several that can do the same
@@ -62,6 +62,25 @@ async def test_for_one_that_says_that_it_cannot_now_another_is_asked(stage: Stag
         await stage.register("old", "work", url=old.url)
         await stage.register("new", "work", url=new.url)
         assert await stage.requests.task(Task("work")) == "old"
+
+
+@pytest.mark.parametrize("capabilities", [[], ["other"]], ids=["gone", "changed"])
+async def test_who_went_while_another_was_asked_is_not_asked(
+    stage: Stage, capabilities: list[str]
+) -> None:
+    async def away(heard: Heard, writer: asyncio.StreamWriter) -> None:
+        if heard.line.startswith("POST"):
+            await stage.requests.remove("old")
+            if capabilities:
+                await stage.register("old", *capabilities)
+        await answer({}, "503 Not now")(heard, writer)
+
+    async with serving(answer("old")) as old, serving(away) as new:
+        await stage.register("old", "work", url=old.url)
+        await stage.register("new", "work", url=new.url)
+        with pytest.raises(NotReached, match="`new`"):
+            await stage.requests.task(Task("work"))
+    assert not old.tasks
 
 
 async def test_for_one_that_may_have_done_it_nobody_else_is_asked(stage: Stage) -> None:

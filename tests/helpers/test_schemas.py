@@ -91,10 +91,24 @@ def test_a_schema_that_goes_in_circles_has_an_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "costly", [{"enum": ["x"] * 1000}, {"$ref": "#" + "/a" * 1000}], ids=["enum", "link"]
+    ("value", "costly"),
+    [
+        ("x", {"enum": ["x"] * 1000}),
+        ("x", {"$ref": "#" + "/a" * 1000}),
+        ("x", {"type": ["string"] * 1000}),
+        ({"x": 1}, {"required": ["x"] * 1000}),
+    ],
+    ids=["enum", "link", "type", "required"],
 )
-def test_what_is_long_counts_as_long(costly: dict[str, Any]) -> None:
-    assert "too much" in (complaint("x", {"allOf": [costly] * 30}) or "")
+def test_what_is_long_counts_as_long(value: Any, costly: dict[str, Any]) -> None:
+    assert "too much" in (complaint(value, {"allOf": [costly] * 30}) or "")
+
+
+def test_a_choice_that_nobody_can_spell_asks_for_nothing() -> None:
+    deep: list[Any] = []
+    for _ in range(2000):
+        deep = [deep]
+    assert complaint("x", {"enum": deep}) is None
 
 
 def test_a_pattern_is_not_run() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from waifu_llm.errors import Forbidden, Overloaded
+from waifu_llm.errors import Forbidden, Overloaded, WaifuError
 from waifu_llm.helpers.faults import Crowded, NotReached, UnknownHelper
 from waifu_llm.helpers.helper import CHECK_SECONDS, Helper
 from waifu_llm.helpers.way import Capability
@@ -118,15 +118,17 @@ class Registry:
             UnknownHelper: When nobody can do it.
             WaifuError: When nobody did.
         """
-        able = [each for each in self._in_turn() if capability in each.capabilities]
-        if not able:
-            raise UnknownHelper(f"No helper can do `{capability}`. {self._known()}")
-        for helper in able[:-1]:
+        failure: WaifuError = UnknownHelper(f"No helper can do `{capability}`. {self._known()}")
+        for name in [each.name for each in self._in_turn() if capability in each.capabilities]:
+            helper = self._helpers.get(name)
+            if helper is None or capability not in helper.capabilities:
+                continue  # it went, or came anew without this, while others were asked
             try:
                 return await helper.call(capability, data)
             except (NotReached, Crowded) as error:
-                log.info("the next is asked for %s: %s", capability, error)
-        return await able[-1].call(capability, data)
+                log.info("the next, if there is one, is asked for %s: %s", capability, error)
+                failure = error
+        raise failure
 
     def _in_turn(self) -> list[Helper]:
         """Who is asked before whom."""

@@ -31,8 +31,11 @@ def misfit(schema: Any) -> str | None:
         return "should have `properties` that are an object of schemas"
     if not isinstance(required, list) or not all(isinstance(each, str) for each in required):
         return "should have a `required` that is a list of names"
-    if len(msgspec.json.encode(schema)) > MOST_BYTES:
-        return f"have more than {MOST_BYTES} bytes"
+    try:
+        if len(msgspec.json.encode(schema)) > MOST_BYTES:
+            return f"have more than {MOST_BYTES} bytes"
+    except RecursionError:
+        return "should not be nested so deep"
     return None
 
 
@@ -47,7 +50,7 @@ def complaint(value: Any, schema: Schema) -> str | None:
         _Check(schema).see(value, schema, "")
     except _Wrong as wrong:
         return str(wrong)
-    except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError):
+    except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError, RecursionError):
         return None
     return None
 
@@ -121,6 +124,7 @@ class _Check:
     def _see_type(self, value: Any, schema: Schema, where: str) -> None:
         wanted = schema.get("type")
         names = [wanted] if isinstance(wanted, str) else wanted or []
+        self._count(len(names))
         known = [name for name in names if name in _TYPES]
         if known and not any(_TYPES[name](value) for name in known):
             raise _Wrong(f"{where or 'the value'} should be of the type {' or '.join(known)}")
@@ -141,7 +145,9 @@ class _Check:
                 raise _Wrong(f"{where or 'the value'} should {words} {bound}")
 
     def _see_object(self, value: dict[str, Any], schema: Schema, where: str) -> None:
-        for name in schema.get("required") or ():
+        required = schema.get("required") or ()
+        self._count(len(required))
+        for name in required:
             if name not in value:
                 raise _Wrong(f"{_in(where, name)} is missing")
         properties = schema.get("properties") or {}

@@ -16,6 +16,7 @@ from waifu_llm.helpers.mcp.messages import Message
 from waifu_llm.helpers.outgoing import Answer, Outgoing
 
 _GOODBYE_SECONDS = 1.0
+_REPLY_SECONDS = 5.0
 _PLAIN = re.compile(r"[!-~]([ -~]*[!-~])?")
 _JSON, _EVENTS = "application/json", "text/event-stream"
 
@@ -51,9 +52,11 @@ class OverHttp:
         raise Failed("It ends without an answer.")
 
     async def _reply(self, reply: Message) -> None:
-        """Whatever becomes of that: what we asked is under way, and must not be asked again."""
-        with suppress(WaifuError):
-            await self.tell(reply)
+        """Whatever becomes of that: what we asked is under way, and must not be asked again. Some
+        hold it until they have answered us."""
+        with suppress(WaifuError, TimeoutError):
+            async with asyncio.timeout(_REPLY_SECONDS):
+                await self.tell(reply)
 
     async def tell(self, said: Message) -> None:
         async with self._posted(said) as answer:

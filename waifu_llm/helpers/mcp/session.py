@@ -16,6 +16,8 @@ MOST_TOOLS = 256
 _MOST_PAGES = 64
 _CALL_OFF_SECONDS = 1.0
 _DISCOVER = "server/discover"
+_DISCOVER_SECONDS = 10.0
+"""It is up, for it has refused us: silence is no slowness."""
 _CHANGED = "notifications/tools/list_changed"
 
 
@@ -83,8 +85,9 @@ class Session:
         self._transport.agreed(messages.STATELESS)
         self._with_each = messages.IN_EACH_REQUEST
         try:
-            told = await self._ask(_DISCOVER, {})
-        except (Failed, Refused):
+            async with asyncio.timeout(_DISCOVER_SECONDS):
+                told = await self._ask(_DISCOVER, {})
+        except (Failed, Refused, TimeoutError):
             return False
         versions = told.get("supportedVersions")
         return isinstance(versions, list) and messages.STATELESS in versions

@@ -65,18 +65,20 @@ class McpWay:
     async def call(self, capability: str, data: Mapping[str, Any]) -> Any:
         session = await self._at_hand()
         try:
-            return await session.call(self._tools[capability], data)
+            return await self._call(session, capability, data)
         except NotReached:  # it has forgotten us: once more, by another session
-            session = await self._at_hand()
-            return await session.call(self._tools[capability], data)
-        except KeyError:
-            raise Failed(f"It has no `{capability}` any more.") from None
+            return await self._call(await self._at_hand(), capability, data)
+
+    async def _call(self, session: Session, capability: str, data: Mapping[str, Any]) -> Any:
+        if capability not in self._tools:
+            raise Failed(f"It has no `{capability}` any more.")
+        return await session.call(self._tools[capability], data)
 
     async def check(self) -> None:
         """One that says nothing, time after time, is given up: the next is begun anew."""
         await self._see_that_it_is_ready()
-        session = await self._at_hand()
         try:
+            session = await self._at_hand()  # who was silent is asked for its tools here already
             if self._far:
                 session.changed = True
             else:
@@ -167,15 +169,17 @@ class McpWay:
     async def _list(self, session: Session) -> None:
         if not session.changed:
             return
-        listed = self._redactor.clean_within(await session.tools())
-        found = [each for each in listed if isinstance(each.get("name"), str)]
-        wanted = [each for each in found if self._is_wanted(each)]
+        listed = map(self._redactor.clean_within, await session.tools())
+        wanted = [each for each in listed if self._is_wanted(each)]
         names = {self._name_of(each["name"]): each for each in wanted}
         self._tools = {name: each["name"] for name, each in names.items()}
         self.capabilities = {name: _capability(name, each) for name, each in names.items()}
 
-    def _is_wanted(self, tool: Message) -> bool:
-        """What wants its arguments in the head of a request cannot be asked here."""
+    def _is_wanted(self, tool: Any) -> bool:
+        """What wants its arguments in the head of a request cannot be asked here; and what nobody
+        can look into is no tool after it was cleaned."""
+        if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
+            return False
         if self._far and _IN_HEADS in messages.encode(tool):
             return False
         return not self._only or tool["name"] in self._only
