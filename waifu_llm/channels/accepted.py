@@ -168,7 +168,7 @@ class Accepted:
         desk = self._desk
         text, cost = desk.channel.shape(said)
         async with desk.counting:
-            work.is_decided = True
+            work.is_decided, work.text = True, text
             by_us = not work.is_waited_for
             try:
                 state, by_us = await desk.store.write(
