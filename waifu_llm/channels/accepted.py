@@ -6,8 +6,10 @@ transaction. What the end of the module interrupts is taken up again after the n
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
+from waifu_llm.asking import Closing
 from waifu_llm.channels import parcels, people, received, spending, stops
 from waifu_llm.channels.channel import Said, Taken
 from waifu_llm.channels.desk import Desk
@@ -18,6 +20,7 @@ from waifu_llm.channels.saying import Saying
 from waifu_llm.channels.talk import Question
 from waifu_llm.channels.whose import who
 from waifu_llm.channels.work import Work
+from waifu_llm.chats.database import StoreAway
 from waifu_llm.chats.execution import NOT_NOW
 from waifu_llm.chats.transaction import Transaction
 from waifu_llm.errors import WaifuError
@@ -25,7 +28,7 @@ from waifu_llm.tasks import Tasks
 
 MOST_TRIES = 5
 """How often one is taken up again that the module does not survive."""
-_AT_ONCE = 100
+_AWAY_SECONDS = 5.0
 log = logging.getLogger("waifu_llm.channels")
 
 
@@ -50,11 +53,9 @@ class Accepted:
         await self._saying.close()
 
     async def resume(self) -> None:
-        """Take up what is accepted and nobody works on."""
+        """Take up what is accepted and nobody works on: all of it, for what comes now is behind."""
         known, name = list(self._under_way), self._desk.name
-        found = await self._desk.store.write(
-            lambda each: received.unanswered(each, name, known, _AT_ONCE)
-        )
+        found = await self._desk.store.write(lambda each: received.unanswered(each, name, known))
         for message in found:
             if message.key not in self._under_way:
                 self._start(message, Work())
@@ -119,15 +120,26 @@ class Accepted:
         """What goes wrong leaves it in the store, to be taken up again."""
         text = ""
         try:
-            async with self._desk.turns.turn(message.address), self._desk.places:
-                text = await self._answer_now(message, work)
-        except NOT_NOW as error:
+            async with self._desk.turns.turn(message.address):
+                text = await self._answer_patiently(message, work)
+        except Closing as error:
             log.info("channel %s answers later: %s", self._desk.name, error)
         finally:
             del self._under_way[message.key]
             self._desk.waiting -= 1
             if not work.over.done():
                 work.over.set_result(text)
+
+    async def _answer_patiently(self, message: Received, work: Work) -> str:
+        """It keeps its turn while the store is away, or those behind it would overtake it."""
+        while True:
+            try:
+                async with self._desk.places:
+                    return await self._answer_now(message, work)
+            except StoreAway as error:
+                log.info("channel %s answers later: %s", self._desk.name, error)
+                work.is_decided = False
+            await asyncio.sleep(_AWAY_SECONDS)
 
     async def _answer_now(self, message: Received, work: Work) -> str:
         desk = self._desk
