@@ -30,7 +30,7 @@ from waifu_llm.channels.persona import Persona
 from waifu_llm.chats.database import StoreAway
 from waifu_llm.chats.tables import members
 from waifu_llm.conversation import Message
-from waifu_llm.errors import ContextTooLong, Forbidden, RateLimited
+from waifu_llm.errors import Busy, ContextTooLong, Forbidden, RateLimited
 from waifu_llm.paths import bundled_providers
 from waifu_llm.plugins import discover
 
@@ -498,3 +498,21 @@ async def test_nothing_overtakes_what_waits_for_the_store(
     brought = stage.channel("paper").brought
     await until(lambda: len(brought) == 2)
     assert brought == ["You said: one", "You said: two"]
+
+
+async def test_an_answer_that_meets_others_in_the_store_is_given_later(
+    staged: Staged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, conflicts = parcels.send, [Busy("others change the same")]
+
+    async def send(*given: Any) -> None:
+        if conflicts:
+            raise conflicts.pop()
+        await plain(*given)
+
+    monkeypatch.setattr(parcels, "send", send)
+    monkeypatch.setattr(accepted, "_AWAY_SECONDS", 0.01)
+    stage = await staged(PAPER)
+    await say(stage, "Hello")
+    await until(lambda: stage.channel("paper").brought)
+    assert stage.channels.status()["paper"].get("refused") is None

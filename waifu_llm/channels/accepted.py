@@ -23,7 +23,7 @@ from waifu_llm.channels.work import Work
 from waifu_llm.chats.database import StoreAway
 from waifu_llm.chats.execution import NOT_NOW
 from waifu_llm.chats.transaction import Transaction
-from waifu_llm.errors import WaifuError
+from waifu_llm.errors import Busy, WaifuError
 from waifu_llm.tasks import Tasks
 
 MOST_TRIES = 5
@@ -136,7 +136,7 @@ class Accepted:
             try:
                 async with self._desk.places:
                     return await self._answer_now(message, work)
-            except StoreAway as error:
+            except (StoreAway, Busy) as error:
                 log.info("channel %s answers later: %s", self._desk.name, error)
                 work.is_decided = False
             await asyncio.sleep(_AWAY_SECONDS)
@@ -186,7 +186,7 @@ class Accepted:
                 state, by_us = await desk.store.write(
                     lambda each: self._kept(each, message, question, text, cost, by_us)
                 )
-            except NOT_NOW:
+            except (*NOT_NOW, Busy):
                 raise
             except WaifuError as error:  # the chat went meanwhile
                 desk.trouble(f"An answer is not said: {error.message}")
