@@ -516,3 +516,12 @@ async def test_an_answer_that_meets_others_in_the_store_is_given_later(
     await say(stage, "Hello")
     await until(lambda: stage.channel("paper").brought)
     assert stage.channels.status()["paper"].get("refused") is None
+
+
+async def test_who_takes_the_name_of_a_user_is_not_that_user(staged: Staged) -> None:
+    stage = await staged(PAPER)
+    await stage.do("USER_CREATE", username="anna", display_name="Anna")
+    assert (await say(stage, "Hi", person="user:anna")).outcome == "refused"
+    with pytest.raises(Forbidden):
+        await stage.conversations("paper").answer("user:anna", "Hi")
+    assert await stage.rows("channel_people") == []

@@ -84,7 +84,7 @@ class Accepted:
 
     async def _accept(self, said: Said) -> str:
         desk = self._desk
-        if not desk.limits.allows(said.person):
+        if not desk.allows(said.person):
             desk.counts["refused"] += 1
             return "refused"
         async with desk.counting:
