@@ -41,14 +41,19 @@ class Accepted:
         self._saying = Saying(desk, outbox)
         self._tasks = Tasks()
         self._under_way: dict[str, Work] = {}
+        self._is_closing = False
 
     async def open(self) -> None:
         await self._saying.open()
         await self.resume()
 
     async def close(self) -> None:
-        """What is under way is put down; it is in the store."""
-        self._tasks.cancel()
+        """What is under way is put down; it is in the store. But what is decided is said: whoever
+        waits for it is the only one who has it."""
+        self._is_closing = True
+        for work in self._under_way.values():
+            if work.task and not work.is_decided:
+                work.task.cancel()
         await self._tasks.over()
         await self._saying.close()
 
@@ -114,7 +119,7 @@ class Accepted:
     def _start(self, message: Received, work: Work) -> None:
         self._under_way[message.key] = work
         self._desk.waiting += 1
-        self._tasks.start(self._answer(message, work))
+        work.task = self._tasks.start(self._answer(message, work))
 
     async def _answer(self, message: Received, work: Work) -> None:
         """What goes wrong leaves it in the store, to be taken up again."""
@@ -139,6 +144,8 @@ class Accepted:
             except (StoreAway, Busy) as error:
                 log.info("channel %s answers later: %s", self._desk.name, error)
                 work.is_decided = False
+                if self._is_closing:
+                    return ""
             await asyncio.sleep(_AWAY_SECONDS)
 
     async def _answer_now(self, message: Received, work: Work) -> str:
