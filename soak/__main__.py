@@ -17,6 +17,8 @@ scripts/soak --generations 1000 --worker-halts 5 --lease 30   or have one stand 
 scripts/soak --generations 1000 --redis-restarts 5 --redis-empties 5   or lose Redis
 scripts/soak --generations 1000 --worker-kills 5 --slow 0.05   with so many seconds to Redis
 scripts/soak --generations 100000 --plain             and see that Redis holds what it held before
+scripts/soak --http 1200          ask over HTTP for so many seconds, and break off, instead
+scripts/soak --schemas 50         ask each route what its description allows, and see, instead
 scripts/soak --helpers 5000    let models call so often helpers that hang, die and vanish, instead
 scripts/soak --broker-restarts 5   restart RabbitMQ, PostgreSQL and the core so often instead
 """
@@ -28,36 +30,43 @@ import asyncio
 import random
 import sys
 import tempfile
-import time
-from collections import Counter
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))  # the fake upstreams
 sys.path.append(sys.path[-1] + "/channels")  # mail servers
+sys.path.append(sys.path[-2] + "/doors/http")  # the plain client of HTTP
 
 from fake_upstreams.running import running_upstream
 
+from soak.aftermath import (
+    check_growth,
+    check_that_it_closes,
+    check_what_is_left,
+    tell,
+    until_nothing_is_loaded,
+)
 from soak.brokers import restart_over_and_over
 from soak.channels import write_and_kill
 from soak.chats import send_instructions
 from soak.clients import ANSWER_SECONDS, KEYS, Crowd
-from soak.cycles import SPARE_DESCRIPTORS, come_and_go
+from soak.cycles import come_and_go
 from soak.family import Core, left_of, start_core
 from soak.helpers import call_helpers
 from soak.history import Violation
+from soak.http_life import live_over_http
 from soak.installs import kill_installations
 from soak.job_kills import kill_among_jobs
 from soak.jobs import add_and_listen
 from soak.kills import kill_over_and_over
-from soak.meter import ALLOWED, Meter, Reading
+from soak.meter import Meter
 from soak.nemesis import Nemesis
 from soak.proxy import Proxy
 from soak.queued import take_what_waits
+from soak.schemas import walk_the_description
 from soak.workers import Plan, spread_and_kill
 from waifu_llm.client import connect
 
 CLIENTS = 12
-CLOSE_SECONDS = 8.0
 
 
 def main() -> int:
@@ -95,6 +104,12 @@ async def _run(home: Path, chosen: argparse.Namespace) -> None:
         await restart_over_and_over(home, chosen.broker_restarts, random.Random(chosen.seed))
     elif chosen.generations:
         await spread_and_kill(home, _plan(chosen), random.Random(chosen.seed))
+    elif chosen.http:
+        print(f"seed {chosen.seed}, {chosen.http:.0f} s over HTTP", flush=True)
+        with running_upstream() as upstream:
+            await live_over_http(home, upstream.base_url, chosen.http, chosen.seed)
+    elif chosen.schemas:
+        await walk_the_description(home, chosen.schemas, chosen.seed)
     elif chosen.helpers:
         await call_helpers(home, chosen.helpers, random.Random(chosen.seed))
     elif chosen.queued:
@@ -121,6 +136,8 @@ def _chosen() -> argparse.Namespace:
     parser.add_argument("--channels", type=int, default=0)
     parser.add_argument("--channel-kills", type=int, default=0)
     parser.add_argument("--store", default="")
+    parser.add_argument("--schemas", type=int, default=0)
+    parser.add_argument("--http", type=float, default=0)
     parser.add_argument("--broker-restarts", type=int, default=0)
     parser.add_argument("--helpers", type=int, default=0)
     parser.add_argument("--queued", type=int, default=0)
@@ -163,7 +180,7 @@ async def _soak(home: Path, upstream: str, seconds: float, seed: int) -> None:
     crowd = Crowd(url, f"http://127.0.0.1:{proxy.port}/v1", draw)
     nemesis, meter = Nemesis(url, proxy, draw), Meter(module.pid)
     try:
-        await _until_nothing_is_loaded(url)
+        await until_nothing_is_loaded(url)
         before = meter.read()
         async with asyncio.TaskGroup() as group:
             group.create_task(meter.watch(crowd.ending))
@@ -173,12 +190,12 @@ async def _soak(home: Path, upstream: str, seconds: float, seed: int) -> None:
             await asyncio.sleep(seconds)
             crowd.ending.set()
             await raging
-        _tell(crowd.outcomes, nemesis.deeds, meter)
-        await _until_nothing_is_loaded(url)
+        tell(crowd.outcomes, nemesis.deeds, meter)
+        await until_nothing_is_loaded(url)
         await left_of(module.pid, ANSWER_SECONDS)
-        _check_what_is_left(before, meter.read())
-        _check_growth(meter, seconds)
-        await _check_that_it_closes(module, url)
+        check_what_is_left(before, meter.read())
+        check_growth(meter, seconds)
+        await check_that_it_closes(module, url)
     finally:
         if module.returncode is None:
             module.kill()
@@ -192,53 +209,6 @@ async def _start_module(home: Path, upstream: str) -> tuple[Core, str]:
         await client.load("echo")
         await client.load("openai", api_key=KEYS[0], base_url=upstream)
     return module, url
-
-
-def _tell(outcomes: Counter[str], deeds: Counter[str], meter: Meter) -> None:
-    print("what came of it:", dict(outcomes.most_common()))
-    print("what was done to it:", dict(deeds.most_common()))
-    last = meter.readings[-1]
-    print(f"at the end: {last.memory_mb:.1f} MB, {last.descriptors} descriptors", end="")
-    print(f", {last.threads} threads, {last.processes} processes")
-
-
-async def _until_nothing_is_loaded(url: str) -> None:
-    """Nobody is there: what runs ends, and what is loaded is freed."""
-    async with asyncio.timeout(ANSWER_SECONDS):
-        while await _is_busy(url):
-            await asyncio.sleep(0.1)
-
-
-async def _is_busy(url: str) -> bool:
-    async with connect(url) as client:
-        status = await client.status()
-    return any(status[what] for what in ("generations", "waiting", "loads"))
-
-
-def _check_what_is_left(before: Reading, after: Reading) -> None:
-    more = after.descriptors - before.descriptors
-    print(f"left when all is freed: {after.processes} processes, {more:+d} descriptors")
-    if after.processes or more > SPARE_DESCRIPTORS:
-        raise Violation(f"{after} is left, where there was {before}")
-
-
-def _check_growth(meter: Meter, seconds: float) -> None:
-    growth = {what: meter.growth_in_an_hour(what) for what in ALLOWED}
-    told = ", ".join(f"{what} {slope:+.2f}" for what, slope in growth.items())
-    print(f"growth in an hour: {told}")
-    if seconds >= 3600 and any(growth[what] > ALLOWED[what] for what in ALLOWED):
-        raise Violation(f"it grows: {told}")
-
-
-async def _check_that_it_closes(module: Core, url: str) -> None:
-    async with connect(url) as client:
-        begun = time.monotonic()
-        await client.close_module()
-    code = await module.wait()
-    took = time.monotonic() - begun
-    print(f"closed in {took:.1f} s with status {code}")
-    if code or took > CLOSE_SECONDS:
-        raise Violation(f"it took {took:.1f} s to close, with status {code}")
 
 
 if __name__ == "__main__":

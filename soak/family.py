@@ -30,10 +30,12 @@ def put_provider(
     (folder / "provider.py").write_text(dedent(code), "utf-8")
 
 
-async def start_core(home: Path, *flags: str, **environ: str) -> tuple[Core, str]:
+async def start_core(
+    home: Path, *flags: str, program: str = "waifu_llm", **environ: str
+) -> tuple[Core, str]:
     """Returns the process, and where it listens."""
     core = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "waifu_llm", "serve", "--port", "0", *flags),
+        *(sys.executable, "-m", program, "serve", "--port", "0", *flags),
         stdout=asyncio.subprocess.PIPE,
         stderr=(home.parent / f"{home.name}.log").open("ab"),
         env={**os.environ, "WAIFU_LLM_HOME": str(home), **environ},

@@ -46,9 +46,10 @@ class Proxy:
             there, back = await asyncio.open_connection(*self._upstream)
             self._open.add(back)
             ways = [self._pump(reader, back), self._pump(there, writer)]
-            await asyncio.wait(
-                [asyncio.create_task(way) for way in ways], return_when=asyncio.FIRST_COMPLETED
-            )
+            pumping = [asyncio.create_task(way) for way in ways]
+            await asyncio.wait(pumping, return_when=asyncio.FIRST_COMPLETED)
+            for each in pumping:
+                each.cancel()
             back.transport.abort()
             self._open.discard(back)
         except (OSError, asyncio.CancelledError):

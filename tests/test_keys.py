@@ -226,7 +226,7 @@ def test_a_missing_library_is_named_with_its_extra(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "keyring", None)
-    with pytest.raises(Authorization, match=r"extra `keyring`.*waifu-llm\[keyring\]"):
+    with pytest.raises(Authorization, match=r"extra `keyring`.*install .*\[keyring\]"):
         KeyStore(file, keyring=True).set("vendor", "default", HERE, KEY)
 
 

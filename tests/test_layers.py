@@ -25,6 +25,7 @@ LAYERS = [
         "redaction",
         "secrecy",
         "gathered",
+        "recent",
         "turns",
         "system",
         "signals",

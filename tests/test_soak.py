@@ -26,6 +26,14 @@ def test_a_short_life_in_hostile_circumstances_breaks_no_promise() -> None:
     assert "'SUCCESS'" in done.stdout
 
 
+def test_who_breaks_off_over_http_breaks_no_promise() -> None:
+    command = [sys.executable, "-m", "soak", "--http", "8", "--seed", "7"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for each in ("'whole'", "'interrupted upstream'", "'broken off in the answer'"):
+        assert each in done.stdout
+
+
 def test_nothing_outlives_a_core_that_is_killed() -> None:
     command = [sys.executable, "-m", "soak", "--kills", "4"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)

@@ -13,6 +13,7 @@ from support import LIMIT
 from waifu_llm.backend import Embedded
 from waifu_llm.errors import Interrupted, InvalidModel, NotLoaded, Timeout, Unsupported
 from waifu_llm.protocol import Embed, Pull
+from waifu_llm.recent import Recent
 from waifu_llm.specs import ProviderSpec
 from waifu_llm.works import Works
 
@@ -26,6 +27,7 @@ class FakeLoaded:
         self.busy = asyncio.Event()
         self.holders: list[object] = []
         self.places = 0
+        self.models_asked = Recent(4)
 
     def hold(self, holder: object) -> None:
         self.holders.append(holder)

@@ -85,6 +85,17 @@ class Engine:
         self._house.stored.look()
         return self._house.find(name)[0]
 
+    def free(self, name: str, model_id: str | None) -> None:
+        """Who asked for this model needs it no more. What others hold stays for them, and what was
+        asked for another model meanwhile stays for that.
+
+        Raises:
+            InvalidProvider: When neither a provider nor a profile has this name.
+        """
+        self._house.stored.look()
+        spec, profile = self._house.find(name)
+        self._house.loads.free(spec.name, model_id or (profile.model if profile else None))
+
     def concurrency(self, spec: ProviderSpec) -> int:
         """How many generations at once it takes."""
         here, elsewhere = self._house.loads.concurrency(spec), self._house.elsewhere

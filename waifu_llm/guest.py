@@ -108,6 +108,7 @@ class Guest:
             if generation.ended:
                 return
             generation.starts(self._house.waits.limits(loaded.spec, request.params, request.stream))
+            loaded.models_asked.add(str(request.params.model_id))
             running = backend.generate(request, sink)
             generation.runs(running)
             if on_running:

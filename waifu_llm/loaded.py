@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from waifu_llm.backend import Backend, Progress
 from waifu_llm.errors import Overloaded, ProviderCrashed, Timeout, Unavailable
+from waifu_llm.recent import Recent
 from waifu_llm.restarts import Restarts
 from waifu_llm.specs import ProviderSpec
 from waifu_llm.tasks import Tasks, is_ending
@@ -24,6 +25,7 @@ OpenBackend = Callable[[ProviderSpec, Mapping[str, Any], Progress], Awaitable[Ba
 """Makes a Backend that is not loaded yet: `app.py` says how."""
 
 _RETRY_AFTER_MS = 1_000
+_MODELS_REMEMBERED = 16
 
 
 class LoadLimits(Struct, frozen=True):
@@ -66,6 +68,8 @@ class Loaded:
         self.spec = spec
         self.settings = settings
         self.known_models: list[str] = []
+        self.models_asked = Recent(_MODELS_REMEMBERED)
+        """Those that the process which runs now was asked for."""
         self._open_backend = open_backend
         self._limits = limits
         self._all_waiting = waiting
@@ -140,6 +144,8 @@ class Loaded:
         if model_id and model_id != self._wanted_model:
             await backend.preload(model_id)
             self._wanted_model = model_id
+        if model_id:
+            self.models_asked.add(model_id)
         return backend
 
     async def _wait_until_loaded(self, model_id: str | None, progress: Progress | None) -> Backend:
@@ -182,6 +188,7 @@ class Loaded:
     async def _open(self) -> Backend:
         backend = await self._open_backend(self.spec, self.settings, self._tell)
         self._backends.append(backend)
+        self.models_asked.clear()
         self._tell("load", 0.0, f"Loading {self.spec.title}.")
         try:
             async with asyncio.timeout(self._limits.load_seconds):
@@ -255,6 +262,7 @@ class Loaded:
             "kind": self.spec.kind,
             "state": self.state,
             "models": len(self.known_models),
+            "models_asked": list(self.models_asked),
             "holders": len(self._holders),
             "waiting": self._waiting,
             "concurrency": self.concurrency,

@@ -83,6 +83,13 @@ class Loads:
             )
         self._free(idle)
 
+    def free(self, provider: str, model_id: str | None) -> None:
+        """Not after the idle time, but now, what nobody holds and was last asked for this model."""
+        for each in list(self._things.values()):
+            is_meant = each.spec.name == provider and each.models_asked.last == model_id
+            if is_meant and not each.is_held:
+                self._free(each)
+
     def _free(self, loaded: Loaded) -> None:
         self._things = {key: each for key, each in self._things.items() if each is not loaded}
         self._redactor.forget(loaded.spec.secrets_of(loaded.settings))

@@ -76,6 +76,7 @@ class Works:
         async with self._holding(asked.provider_name, "embeddings") as loaded:
             try:
                 async with loaded.place() as backend, asyncio.timeout(self._answer_seconds):
+                    loaded.models_asked.add(asked.model_id)
                     return await backend.embed(asked.model_id, asked.texts)
             except TimeoutError:
                 raise Timeout(

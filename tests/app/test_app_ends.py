@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from app_stage import (
@@ -25,7 +26,7 @@ from app_stage import (
 from support import LIMIT, Wire, wait_until
 from websockets.asyncio.client import connect
 
-from waifu_llm import client
+from waifu_llm import app, client
 
 UNENDING = '''\
 """Ends neither with its stdin nor by SIGTERM."""
@@ -194,3 +195,18 @@ async def test_it_outlives_other_processes_than_its_parent(start_module: StartMo
     async with connect(module.url) as websocket:
         answer = await Wire(websocket).ask({"type": "status"})
     assert answer["pid"] == module.process.pid
+
+
+async def test_who_asks_whether_it_is_ready_is_told_no_before_anything_is_closed() -> None:
+    class Closing(Exception):
+        pass
+
+    def close() -> None:
+        raise Closing
+
+    module = app.Module.__new__(app.Module)
+    module._http = http = SimpleNamespace(is_leaving=False)
+    module._jobs = SimpleNamespace(close=close)
+    with pytest.raises(Closing):
+        await module._close()
+    assert http.is_leaving

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,10 @@ import pytest
 from channel_stage import Stage, Staged
 from fake_post import FakeImap, PostOffice
 from fake_twilio import TOKEN, FakeTwilio
+from paper_stage import Paper
 
+from waifu_llm import plugins
+from waifu_llm.channel_specs import ChannelSpec
 from waifu_llm.channels import talk
 from waifu_llm.channels.mail import watching
 
@@ -65,3 +68,20 @@ async def imap(imap_password: None) -> AsyncIterator[FakeImap]:
     imap = await FakeImap().open()
     yield imap
     await imap.close()
+
+
+@pytest.fixture
+def paper(monkeypatch: pytest.MonkeyPatch) -> type[Paper]:
+    """A kind of channel that a plugin brings."""
+    spec = ChannelSpec("paper", "paper_stage:Paper")
+    broken = ChannelSpec("broken", "there.is.none:Channel")
+    wrong = ChannelSpec("wrong", "paper_stage:PAPER")
+    bundled = plugins.BundledChannels.waifu_llm_channels
+
+    @plugins.hookimpl
+    def waifu_llm_channels(self: Any) -> Sequence[ChannelSpec]:
+        return [*bundled(self), spec, broken, wrong]
+
+    monkeypatch.setattr(plugins.BundledChannels, "waifu_llm_channels", waifu_llm_channels)
+    monkeypatch.setattr(Paper, "fails", "")
+    return Paper

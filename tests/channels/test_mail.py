@@ -190,5 +190,5 @@ async def test_what_is_wrong_with_a_call_is_said(staged: Staged, change: dict[st
     stage = await staged({"email": {"provider": "echo", "model": "echo"}})
     body = {"user_id": "u", "email": ANNA, "subject": "Hi", "body": "How?", **change}
     status, said = await call(stage, **body)
-    assert (status, said["error"]["code"]) == (400, "INVALID_MESSAGE")
-    assert next(iter(change)) in said["error"]["message"]
+    assert (status, said["error"]) == (400, "INVALID_MESSAGE")
+    assert next(iter(change)) in said["detail"]

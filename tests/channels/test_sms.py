@@ -58,7 +58,7 @@ async def test_what_is_changed_after_it_was_signed_is_refused(staged: Staged, ch
     stage = await staged(table())
     reply = await stage.channel("sms").handle(changed()[change])
     assert reply.status == 403
-    assert json_of(reply)["error"]["code"] == "FORBIDDEN"
+    assert json_of(reply)["error"] == "FORBIDDEN"
     assert (stage.model.requests, await stage.rows("users")) == ([], [])
 
 
@@ -188,8 +188,8 @@ async def test_what_is_wrong_with_a_call_is_said(
     stage = await staged(ALONE)
     body = {"user_id": "u", "phone_number": ANNA, "message": "Hello", **change}
     status, said = await call(stage, **body)
-    assert (status, said["error"]["code"]) == (400, "INVALID_MESSAGE")  # type: ignore[index]
-    assert told in said["error"]["message"]  # type: ignore[index]
+    assert (status, said["error"]) == (400, "INVALID_MESSAGE")  # type: ignore[index]
+    assert told in said["detail"]  # type: ignore[index]
 
 
 async def test_a_model_that_fails_an_application_is_a_bad_gateway(staged: Staged) -> None:
@@ -198,5 +198,5 @@ async def test_a_model_that_fails_an_application_is_a_bad_gateway(staged: Staged
     status, said = await call(stage, user_id="u", phone_number=ANNA, message="Hello")
     assert (status, said) == (
         502,
-        {"error": {"code": "UNAVAILABLE", "message": "The vendor is down."}},
+        {"detail": "The vendor is down.", "error": "UNAVAILABLE"},
     )

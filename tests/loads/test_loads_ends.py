@@ -80,15 +80,23 @@ async def test_status_tells_what_an_operator_wants_to_see(loads):
     loaded = loads.obtain(spec(concurrency=4), {"api_key": "secret"})
     loaded.hold("one")
     assert loads.status()[0]["state"] == "new"
-    await loaded.ready()
+    await loaded.ready("m")
     (status,) = loads.status()
     assert status == {
         "provider": "fake",
         "kind": "cloud",
         "state": "ready",
         "models": 1,
+        "models_asked": ["m"],
         "holders": 1,
         "waiting": 0,
         "concurrency": 4,
         "pid": 7,
     }
+
+
+async def test_a_process_that_is_new_was_asked_for_no_model(loads):
+    loaded = loads.obtain(spec(), {})
+    (await loaded.ready("m")).alive = False
+    await loaded.ready()
+    assert loads.status()[0]["models_asked"] == []

@@ -260,7 +260,7 @@ async def test_an_operator_sees_who_is_there_and_what_waits(
         queued = json.loads(ours("queue", redis, "show", "--json"))["queues"]
         assert [(each["running"], each["waiting"]) for each in queued] == [(1, 1)]
         assert queued[0]["waiting_seconds"] >= 0
-        await see(far_module, lambda status: status["workers"]["queues"][0]["waiting"] == 1)
+        await see(far_module, lambda status: waiting_in_queues(status) == [1])
         await wire.send({"type": "interrupt", "unique_request_id": "i"})
         await wire.until("interrupt_ack")
 
@@ -373,6 +373,10 @@ def running(redis: Redis, worker: Far) -> int:
 
 def ids_in(status: dict[str, Any]) -> list[str]:
     return [each["id"] for each in status["workers"]["workers"]]
+
+
+def waiting_in_queues(status: dict[str, Any]) -> list[int]:
+    return [each["waiting"] for each in status["workers"]["queues"]]
 
 
 def ours(name: str, redis: Redis, *words: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from waifu_llm.channels.channel import OF_APPLICATION, Conversations, Incoming, Reply
 from waifu_llm.errors import InvalidMessage, WaifuError
@@ -31,7 +32,7 @@ def json_reply(status: int, told: Any) -> Reply:
 
 def refusal(error: WaifuError, status: int | None = None) -> Reply:
     """An error, as the routes of the module tell one."""
-    told = {"error": {"code": error.code, "message": error.message}}
+    told = {"detail": error.message, "error": error.code}
     return json_reply(status or _STATUS.get(error.code, 502), told)
 
 
@@ -46,13 +47,25 @@ def read_json(incoming: Incoming, kind: type[T]) -> T:
         raise InvalidMessage(f"This is not what is expected here: {exc}.") from None
 
 
+class About(Struct, frozen=True):
+    user_id: str
+    channel: str
+
+
+class Answered(Struct, frozen=True):
+    """What an application is answered."""
+
+    result: str
+    metadata: About
+
+
 async def answered(
     conversations: Conversations, user_id: str, prompt: str, channel: str
-) -> dict[str, Any]:
+) -> Answered:
     """As `/process` answers. The application is trusted: its people are limited by itself.
 
     Raises:
         WaifuError: When there is no answer.
     """
     said = await conversations.answer(f"{OF_APPLICATION}{user_id}", prompt, limited=False)
-    return {"result": said, "metadata": {"user_id": user_id, "channel": channel}}
+    return Answered(said, About(user_id, channel))

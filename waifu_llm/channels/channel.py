@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from waifu_llm.channels.persona import Persona
 
 Authority = Literal["token", "itself"]
 """Who sees to it that a caller may come in: the door, by the token; or the channel."""
+
+_ANY = {"application/json": dict[str, Any]}
 
 OF_APPLICATION = "user:"
 """What an address begins with that is none: an application says which user writes."""
@@ -44,6 +46,10 @@ class Route(Struct, frozen=True):
     needs: Callable[[Mapping[str, str]], Authority]
     handle: Callable[[Incoming], Awaitable[Reply]]
     most_bytes: int = 256 * 1024
+    takes: Mapping[str, Any] = field(default_factory=lambda: dict(_ANY))
+    """For who reads the description: the type of its body, by media type."""
+    gives: Mapping[str, Any] = field(default_factory=lambda: dict(_ANY))
+    """The same of its answer."""
 
 
 class Said(Struct, frozen=True):

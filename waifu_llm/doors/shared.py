@@ -27,7 +27,7 @@ class SharedConnection(CountedConnection):
     def __init__(self, other: OtherDoor, lobby: Lobby, *arguments: Any, **options: Any) -> None:
         super().__init__(lobby, *arguments, **options)
         self._other = other
-        self._first = b""
+        self._first = bytearray()
         self._undecided: asyncio.Transport | None = None
         self._patience: asyncio.TimerHandle | None = None
 
@@ -41,14 +41,15 @@ class SharedConnection(CountedConnection):
         if self._undecided is None:
             super().data_received(data)
             return
+        seen = len(self._first)
         self._first += data
-        is_websocket = wants_websocket(self._first)
+        is_websocket = wants_websocket(self._first, seen)
         if is_websocket is not None:
             self._decide(self._undecided, is_websocket)
 
     def _decide(self, transport: asyncio.Transport, is_websocket: bool) -> None:
         self._stop()
-        first, self._first = self._first, b""
+        first, self._first = bytes(self._first), bytearray()
         if is_websocket:
             super().connection_made(transport)
             super().data_received(first)
@@ -75,11 +76,12 @@ class SharedConnection(CountedConnection):
             self._stop()
 
 
-def wants_websocket(first: bytes) -> bool | None:
-    """Whether it is the handshake of a WebSocket; None as long as that cannot be told."""
-    if not (first.startswith(b"GET ") or b"GET ".startswith(first)):
+def wants_websocket(first: bytes | bytearray, seen: int = 0) -> bool | None:
+    """Whether it is the handshake of a WebSocket; None as long as that cannot be told, as it could
+    not of what was `seen` before."""
+    if first[:4] != b"GET "[: len(first)]:
         return False
-    end = _END.search(first)
+    end = _END.search(first, max(0, seen - 3))  # its beginning may have been seen
     if end is None:
         return False if len(first) > _LONGEST_HEAD else None
     return _UPGRADE.search(first[: end.end()]) is not None

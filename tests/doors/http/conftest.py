@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import ollama
 import openai
 import pytest
-from plain_http import OPEN, Plain
+from connection_stage import Owner
+from plain_http import OPEN, Line, Plain
 from support import LIMIT, Module
+
+from waifu_llm.doors.http.connection import Connection
 
 PROFILES = """
 [profiles.mika]
@@ -122,3 +127,28 @@ async def close_lines() -> AsyncIterator[None]:
     yield
     while OPEN:
         await OPEN.pop().close()
+
+
+# One connection, with an owner that does as it is told
+
+
+@pytest.fixture
+async def owner():
+    return Owner()
+
+
+@pytest.fixture
+async def patient(owner):
+    """Cuts off nobody within a test."""
+    owner.stalled_seconds = 60
+
+
+@pytest.fixture
+async def line(owner):
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(partial(Connection, owner), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    line = Line(*await asyncio.open_connection("127.0.0.1", port))
+    yield line
+    await line.close()
+    server.close()

@@ -4,77 +4,13 @@ import asyncio
 from functools import partial
 
 import pytest
+from connection_stage import GET, HELD, post
 from plain_http import Line
-from support import LIMIT
+from support import until
 
 from waifu_llm.doors.http import connection
 from waifu_llm.doors.http.connection import Connection
-from waifu_llm.doors.http.messages import Answer, Clock
-from waifu_llm.doors.http.plan import Plan
-
-GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
-
-
-class Owner:
-    """Answers everything with what was sent."""
-
-    def __init__(self):
-        self.clock = Clock()
-        self.stalled_seconds = 0.2
-        self.heads = []
-        self.has_room = True
-        self.refusal = None
-        self.gone = asyncio.Event()
-        self.answered = []
-        self.connections = []
-
-    def arrive(self, connection):
-        self.connections.append(connection)
-        return self.has_room
-
-    def leave(self, connection):
-        self.gone.set()
-
-    def plan(self, head):
-        self.heads.append(head)
-        return Plan(head, 1000, self.refusal)
-
-    def too_large(self, plan):
-        return Answer(413, b"too large")
-
-    async def answer(self, plan, body, reply):
-        self.answered.append(plan)
-        reply.headers = plan.headers
-        if plan.refusal:
-            reply.give(plan.refusal)
-        elif plan.head.path == "/large":
-            reply.give(Answer(body=b"x" * 5_000_000))
-        elif plan.head.path == "/broken":
-            reply.begin("text/plain")
-        else:
-            reply.give(Answer(body=body, headers={"x": "a\r\nset-cookie: b"}))
-
-
-@pytest.fixture
-async def owner():
-    return Owner()
-
-
-@pytest.fixture
-async def line(owner):
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(partial(Connection, owner), "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    line = Line(*await asyncio.open_connection("127.0.0.1", port))
-    yield line
-    await line.close()
-    server.close()
-
-
-def post(body, **headers):
-    lines = ["POST /a%20b?c=d HTTP/1.1", "host: x", f"content-length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode() + body
+from waifu_llm.doors.http.messages import Answer
 
 
 async def test_a_head_is_read(owner, line):
@@ -135,130 +71,21 @@ async def test_a_refusal_does_not_wait_for_the_body(owner, line):
     assert (await line.answer()).status == 401
 
 
-async def test_a_request_that_does_not_end_is_given_up(line, monkeypatch):
-    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.05)
-    line.send(GET[:-2])
-    assert (await line.answer()).status == 408
-
-
-async def test_a_body_that_does_not_end_is_given_up(line, monkeypatch):
-    monkeypatch.setattr(connection, "BODY_SECONDS", 0.05)
-    line.send(post(b"hello")[:-1])
-    assert (await line.answer()).status == 408
-
-
-async def test_who_says_nothing_is_not_kept(line, monkeypatch):
-    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.05)
-    line.send(GET)
-    await line.answer()
-    assert await line.is_closed()
-
-
-async def test_who_is_refused_is_not_kept(line, monkeypatch):
-    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.05)
-    line.send(b"hello\r\n\r\n")
-    assert (await line.answer()).status == 400
-    assert await line.is_closed()
-
-
 async def test_there_is_no_room(owner, monkeypatch):
-    owner.has_room = False
+    owner.why_not = "No room."
     loop = asyncio.get_running_loop()
     server = await loop.create_server(partial(Connection, owner), "127.0.0.1", 0)
     line = Line(*await asyncio.open_connection(*server.sockets[0].getsockname()))
-    assert (await line.answer()).status == 503
+    got = await line.answer()
+    assert (got.status, got.body) == (503, b"No room.\n")
     await line.close()
     server.close()
-
-
-async def test_who_takes_nothing_is_cut_off(owner, line):
-    line.reader._transport.pause_reading()
-    line.send(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
-    async with asyncio.timeout(LIMIT):
-        await owner.gone.wait()
-
-
-async def test_who_takes_it_gets_all(line):
-    line.send(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
-    assert len((await line.answer()).body) == 5_000_000
-
-
-async def test_an_answer_that_is_not_finished_is_no_answer(owner, line):
-    """Who reads it sees that it was cut off, and takes it for no whole one."""
-    line.send(b"GET /broken HTTP/1.1\r\nhost: x\r\n\r\n")
-    async with asyncio.timeout(LIMIT):
-        await owner.gone.wait()
 
 
 async def test_a_target_may_be_a_whole_address(owner, line):
     line.send(b"GET http://x/y?z HTTP/1.1\r\nhost: x\r\n\r\n")
     await line.answer()
     assert owner.heads[0].path == "/y"
-
-
-CHUNKED = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
-
-
-@pytest.mark.parametrize("beginning", [b"0\r\nx: ", b"1;x="])
-async def test_what_stands_about_a_body_has_an_end(owner, line, beginning):
-    line.send(CHUNKED + beginning)
-    for _ in range(20):
-        line.send(b"a" * 10_000)
-        await asyncio.sleep(0)
-    assert (await line.answer()).status == 431
-
-
-async def test_a_trailer_is_no_header(owner, line):
-    line.send(CHUNKED + b"0\r\nauthorization: Bearer x\r\n\r\n" + GET)
-    assert [(await line.answer()).status for _ in range(2)] == [200, 200]
-    assert all("authorization" not in head.headers for head in owner.heads)
-
-
-async def test_a_body_that_drips_is_given_up(line, monkeypatch):
-    monkeypatch.setattr(connection, "BODY_SECONDS", 0.1)
-    line.send(post(b"x" * 900)[:-900])
-    answer = asyncio.create_task(line.answer())
-    while not answer.done():
-        line.send(b"x")
-        await asyncio.sleep(0.02)
-    assert answer.result().status == 408
-
-
-async def test_who_asks_on_and_reads_nothing_waits(owner, line):
-    owner.stalled_seconds = 60
-    line.reader._transport.pause_reading()
-    for _ in range(20):
-        line.send(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
-    async with asyncio.timeout(LIMIT):
-        while not owner.answered:
-            await asyncio.sleep(0)
-    for _ in range(200):
-        await asyncio.sleep(0)
-    assert len(owner.answered) == 1
-    assert not owner.connections[0].is_idle
-    line.reader._transport.resume_reading()
-    for _ in range(20):
-        assert len((await line.answer()).body) == 5_000_000
-
-
-async def test_a_last_answer_may_be_read_slowly(line):
-    line.send(b"GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-    await line.head()
-    taken = 0
-    async with asyncio.timeout(LIMIT):
-        while taken < 5_000_000:
-            part = await line.reader.read(400_000)
-            assert part
-            taken += len(part)
-            await asyncio.sleep(0.03)
-    assert taken == 5_000_000
-
-
-async def test_who_leaves_a_last_answer_unread_is_cut_off(owner, line):
-    line.reader._transport.pause_reading()
-    line.send(b"GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-    async with asyncio.timeout(LIMIT):
-        await owner.gone.wait()
 
 
 async def test_rubbish_does_not_take_the_answer_before_it(line, monkeypatch):
@@ -281,3 +108,33 @@ async def test_a_stranger_that_is_refused_sends_no_body(owner, line, monkeypatch
     line.send(post(b"x" * 500)[:-500])
     assert (await line.answer()).status == 401
     assert await line.is_closed()
+
+
+async def test_who_is_known_or_is_being_answered_is_no_stranger(owner, line):
+    line.send(HELD)
+    await until(lambda: owner.heads)
+    connection = owner.connections[0]
+    assert not connection.is_stranger
+    owner.may_answer.set()
+    await line.answer()
+    assert connection.is_stranger
+    owner.has_token = True
+    line.send(GET)
+    await line.answer()
+    owner.has_token = False
+    line.send(GET + GET[:-2])
+    await line.answer()
+    assert not connection.is_stranger
+
+
+async def test_a_refusal_of_one_who_is_known_does_not_end_the_connection(owner, line):
+    owner.has_token, owner.refusal = True, Answer(404, b"no")
+    for _ in range(2):
+        line.send(post(b"hello"))
+        got = await line.answer()
+        assert (got.status, got.headers.get("connection")) == (404, None)
+
+
+async def test_nobody_is_asked_for_a_body_in_the_place_of_an_answer(line):
+    line.send(GET + post(b"hello", expect="100-continue"))
+    assert [(await line.answer()).status for _ in range(2)] == [200, 200]

@@ -68,6 +68,15 @@ async def test_a_load_that_fails_at_once_has_a_status_of_its_own(exchange, load)
     assert not exchange.reply.has_begun
 
 
+async def test_who_goes_while_it_loads_is_given_no_more_signs(exchange, load):
+    task = streamed(exchange)
+    await asyncio.sleep(0)
+    listener = exchange.reply.line.on_writable.__self__
+    task.cancel()
+    await asyncio.wait([task])
+    assert listener._quiet.cancelled()
+
+
 @pytest.mark.parametrize("has_begun", [True, False])
 async def test_a_stream_that_is_torn_off_says_so(exchange, has_begun):
     async def carry_out(instruction, *, key, on_chunk):

@@ -281,6 +281,8 @@ async def test_who_goes_before_the_first_word_interrupts_too(served):
                 await asyncio.sleep(0)
         line.writer.transport.abort()
         await until_none_runs(served)
+    figures = (await plain.ask("GET", "/metrics")).body.decode()
+    assert re.search(r"http_requests_total{.*chat/completions.*499", figures)
 
 
 async def test_a_session_is_interrupted_from_the_other_door(served):

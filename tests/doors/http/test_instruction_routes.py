@@ -117,7 +117,7 @@ async def test_what_goes_wrong_before_a_word_has_its_status(ask, user, chat, llm
 async def test_any_instruction_goes_by_its_name(ask, user):
     got = await ask("POST", "/v1/instructions/user_get", {"user_id": user})
     assert got["user"]["user_id"] == user
-    failed = await ask("POST", "/v1/instructions/NOTHING", {}, status=400)
+    failed = await ask("POST", "/v1/instructions/NOTHING", {}, status=404)
     assert "USER_CREATE" in failed["message"]
 
 

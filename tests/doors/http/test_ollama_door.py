@@ -3,6 +3,8 @@
 import ollama
 import pytest
 
+from waifu_llm.client import connect as client_connect
+
 HELLO = [{"role": "user", "content": "hello there you"}]
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk"
@@ -119,9 +121,17 @@ async def test_a_model_is_shown(ollama_client):
     assert caught.value.status_code == 404
 
 
-async def test_what_is_loaded_is_told(ollama_client):
-    await ollama_client.chat("echo/echo", HELLO)
-    assert "echo" in [each.model for each in (await ollama_client.ps()).models]
+async def running(client):
+    return [each.model for each in (await client.ps()).models]
+
+
+async def test_what_is_loaded_is_called_as_clients_ask_for_it(ollama_client):
+    for model in ("echo/echo", "echo/count"):  # whatever was asked before
+        await ollama_client.generate(model, keep_alive=0)
+    await ollama_client.embed("echo/echo", "a b")
+    await ollama_client.chat("echo/count", HELLO)
+    echos = [each for each in await running(ollama_client) if each.startswith("echo/")]
+    assert echos == ["echo/echo", "echo/count"]
 
 
 async def test_a_profile_bears_the_name_that_clients_complete(ollama_client):
@@ -131,7 +141,43 @@ async def test_a_profile_bears_the_name_that_clients_complete(ollama_client):
 async def test_a_model_is_made_ready_without_a_question(ollama_client):
     assert (await ollama_client.generate("echo/echo")).done_reason == "load"
     assert (await ollama_client.chat("echo/echo", [])).done_reason == "load"
+
+
+@pytest.mark.parametrize("keep_alive", [0, "0", "0s", "0m", 0.0])
+async def test_what_nobody_wants_any_more_is_freed_at_once(ollama_client, keep_alive):
+    await ollama_client.generate("echo/echo")
+    assert "echo/echo" in await running(ollama_client)
+    answer = await ollama_client.chat("mika", [], keep_alive=keep_alive)
+    assert answer.done_reason == "unload"
+    assert "echo/echo" not in await running(ollama_client)
+
+
+async def test_what_another_model_was_asked_for_meanwhile_stays(ollama_client):
+    await ollama_client.generate("echo/echo")
+    await ollama_client.generate("echo/count")
     assert (await ollama_client.generate("echo/echo", keep_alive=0)).done_reason == "unload"
+    assert "echo/count" in await running(ollama_client)
+
+
+async def test_what_others_hold_stays_for_them(served, ollama_client):
+    async with client_connect(served.module.url) as other:
+        await other.load("echo", model="echo")
+        await ollama_client.generate("echo/echo")
+        assert (await ollama_client.generate("echo/echo", keep_alive=0)).done_reason == "unload"
+        assert "echo/echo" in await running(ollama_client)
+
+
+async def test_what_would_change_models_says_what_to_do_instead(ollama_client):
+    for asking, instead in (
+        (ollama_client.pull("llama3"), "waifu-llm models download"),
+        (ollama_client.push("llama3"), "not published"),
+        (ollama_client.create("mine", from_="llama3"), "profile"),
+        (ollama_client.copy("a", "b"), "profile"),
+        (ollama_client.delete("llama3"), "waifu-llm models delete"),
+    ):
+        with pytest.raises(ollama.ResponseError, match=instead) as caught:
+            await asking
+        assert caught.value.status_code == 404
 
 
 async def test_texts_become_vectors(ollama_client):

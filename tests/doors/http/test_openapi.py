@@ -2,9 +2,13 @@
 
 import re
 
+import pytest
 from test_http_door import table
 
 from waifu_llm.channels import channel
+from waifu_llm.channels.mail.channel import MailChannel
+from waifu_llm.channels.mail.settings import MailSettings
+from waifu_llm.channels.sms.channel import SmsChannel, SmsSettings
 from waifu_llm.doors.http.channel_routes import channel_routes
 from waifu_llm.doors.http.openapi import describe
 
@@ -49,11 +53,42 @@ def test_who_is_not_ready_says_it_in_the_same_words():
     assert answers["503"]["content"] == answers["200"]["content"]
 
 
-def test_a_channel_takes_a_body_and_answers_in_two_forms():
-    route = channel.Route("/sms", lambda headers: "token", None)
-    operation = describe(channel_routes([route]))["paths"]["/sms"]["post"]
+CHANNELS = [
+    (SmsChannel, "sms", SmsSettings(), "/sms", {"user_id", "phone_number", "message"}),
+    (MailChannel, "email", MailSettings(), "/email", {"user_id", "email", "subject", "body"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "settings", "path", "fields"), CHANNELS)
+def test_what_a_channel_takes_and_gives_is_described(kind, name, settings, path, fields):
+    described = describe(channel_routes(kind(name, settings, {}).routes()))
+    operation, known = described["paths"][path]["post"], described["components"]["schemas"]
+    taken = operation["requestBody"]["content"]["application/json"]["schema"]
+    assert set(known[taken["$ref"].split("/")[-1]]["required"]) == fields
+    given = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    assert set(known[given["$ref"].split("/")[-1]]["required"]) == {"result", "metadata"}
+
+
+def test_what_twilio_sends_and_is_answered_is_described():
+    described = describe(channel_routes(SmsChannel("sms", SmsSettings(), {}).routes()))
+    operation = described["paths"]["/sms"]["post"]
     assert "application/x-www-form-urlencoded" in operation["requestBody"]["content"]
-    assert set(operation["responses"]["200"]["content"]) == {"application/json", "text/xml"}
+    assert "text/xml" in operation["responses"]["200"]["content"]
+
+
+def test_a_channel_of_ones_own_need_not_say_what_it_takes():
+    route = channel.Route("/own", lambda headers: "token", None)
+    operation = describe(channel_routes([route]))["paths"]["/own"]["post"]
+    assert operation["requestBody"]["content"]["application/json"]["schema"]["type"] == "object"
+
+
+def test_what_is_asked_behind_the_path_has_its_type():
+    (limit,) = (
+        each
+        for each in describe(table())["paths"]["/v1/users"]["get"]["parameters"]
+        if each["name"] == "limit"
+    )
+    assert limit["schema"] == {"type": "integer", "minimum": 1, "maximum": 10_000}
 
 
 async def test_it_is_served_to_who_has_the_token(served):

@@ -27,6 +27,16 @@ def test_a_handshake_is_told_once_it_is_whole():
     assert wants_websocket(HANDSHAKE)
 
 
+def test_it_is_told_alike_however_much_was_seen_before():
+    for length in range(len(HANDSHAKE)):
+        assert wants_websocket(HANDSHAKE, length)
+
+
+def test_what_was_seen_is_not_searched_again():
+    """Else who sends a long head byte by byte would have it read through each time."""
+    assert wants_websocket(HANDSHAKE + b"x" * 10, len(HANDSHAKE) + 10) is None
+
+
 @pytest.mark.parametrize(
     "first",
     [

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from waifu_llm.aside import aside
-from waifu_llm.channels.calls import answered, json_reply, read_json, refusal
+from waifu_llm.channels.calls import JSON, Answered, answered, json_reply, read_json, refusal
 from waifu_llm.channels.channel import (
     Channel,
     Conversations,
@@ -170,7 +170,8 @@ class MailChannel(Channel):
 
     def routes(self) -> list[Route]:
         path = "/email" if self.name == "email" else f"/email/{self.name}"
-        return [Route(path, lambda _: "token", self.handle)]
+        takes, gives = {JSON: MailCall}, {JSON: Answered}
+        return [Route(path, lambda _: "token", self.handle, takes=takes, gives=gives)]
 
     async def handle(self, incoming: Incoming) -> Reply:
         """That the application may come in has been seen to."""

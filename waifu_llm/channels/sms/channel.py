@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Meta, Struct
 
-from waifu_llm.channels.calls import JSON, answered, json_reply, read_json, refusal
+from waifu_llm.channels.calls import JSON, Answered, answered, json_reply, read_json, refusal
 from waifu_llm.channels.channel import (
     Authority,
     Channel,
@@ -42,6 +42,7 @@ class SmsCall(Struct):
 
     user_id: Annotated[str, Meta(min_length=1, max_length=256)]
     phone_number: str
+    """As E.164 writes it."""
     message: Annotated[str, Meta(min_length=1, max_length=20_000)]
 
 
@@ -67,7 +68,9 @@ class SmsChannel(Channel):
 
     def routes(self) -> list[Route]:
         path = "/sms" if self.name == "sms" else f"/sms/{self.name}"
-        return [Route(path, needs, self.handle)]
+        takes = {JSON: SmsCall, FORM: dict[str, str]}
+        gives = {JSON: Answered, "text/xml": str}
+        return [Route(path, needs, self.handle, takes=takes, gives=gives)]
 
     def shape(self, text: str) -> tuple[str, int]:
         shaped = segments.cut(text, self.settings.max_segments)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
 
 from waifu_llm.channels import channel
 from waifu_llm.doors.http.failures import NoToken
-from waifu_llm.doors.http.messages import Answer, Head
+from waifu_llm.doors.http.messages import JSON, Answer, Head
 from waifu_llm.doors.http.routes import Exchange, Route
 
 
@@ -20,9 +19,9 @@ def channel_routes(routes: Iterable[channel.Route]) -> list[Route]:
             handler=partial(_handle, each),
             summary="A message to a channel; docs/channels.md says in which forms.",
             needs="signature",
-            gives=dict[str, Any],
-            also_gives=("text/xml",),
-            reads=("application/json", "application/x-www-form-urlencoded"),
+            gives=each.gives.get(JSON, str),
+            also_gives=tuple(kind for kind in each.gives if kind != JSON),
+            reads=each.takes,
             limit=each.most_bytes,
             tag="channels",
         )

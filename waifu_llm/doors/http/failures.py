@@ -23,6 +23,10 @@ class TooLarge(errors.InvalidMessage):
     """A body beyond what is taken."""
 
 
+class Uncoded(errors.InvalidMessage):
+    """A body that something was done to which is not undone here."""
+
+
 class WrongKind(errors.InvalidMessage):
     """A body of another media type."""
 
@@ -62,6 +66,7 @@ STATUS: dict[type[WaifuError], int] = {
     NotAllowed: 405,
     TooLarge: 413,
     WrongKind: 415,
+    Uncoded: 501,
     NoToken: 401,
     Misdirected: 421,
 }

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from waifu_llm.chats.fields import Limit
 from waifu_llm.chats.instructions import Instructions
 from waifu_llm.chats.order import LONG, SHORT, TYPES
 from waifu_llm.doors.http.connection import Connection
@@ -17,20 +18,21 @@ from waifu_llm.doors.http.failures import failure
 from waifu_llm.doors.http.instruction_table import LINES, Line
 from waifu_llm.doors.http.messages import Answer
 from waifu_llm.doors.http.openai_routes import EVENTS
-from waifu_llm.doors.http.routes import Exchange, Route
+from waifu_llm.doors.http.routes import Exchange, Parameter, Route
 from waifu_llm.doors.http.streams import Kind, Stream
-from waifu_llm.errors import InvalidMessage, WaifuError
+from waifu_llm.errors import InvalidMessage, NotFound, WaifuError
 from waifu_llm.generation import Final
 
 LONGEST_KEY = 200
+_Word = Annotated[str, Meta(min_length=1)]
 _QUERY = {
-    "user_id": "Who asks: a user's id or number.",
-    "username": "The same, by name.",
-    "limit": "At most so many.",
-    "after": "Of a list, what comes after this one.",
-    "before": "Of a chat, what came before this message.",
-    "provider_id": "Of which provider.",
-    "provider_name": "The same, by name.",
+    "user_id": Parameter("Who asks: a user's id or number.", _Word),
+    "username": Parameter("The same, by name.", _Word),
+    "limit": Parameter("At most so many.", Limit),
+    "after": Parameter("Of a list, what comes after this one.", _Word),
+    "before": Parameter("Of a chat, what came before this message.", _Word),
+    "provider_id": Parameter("Of which provider.", _Word),
+    "provider_name": Parameter("The same, by name.", _Word),
 }
 _encode = msgspec.json.Encoder().encode
 
@@ -89,7 +91,7 @@ class InstructionRoutes:
             takes=dict[str, Any] if has_body else None,
             like=_without(data, in_path, line.type) if has_body else None,
             gives=Answered,
-            query={} if has_body else {n: what for n, what in _QUERY.items() if n in fields},
+            query={} if has_body else {n: each for n, each in _QUERY.items() if n in fields},
             streams=EVENTS if line.type in LONG else "",
             tag="chats",
             shape=ANSWERED,
@@ -111,7 +113,7 @@ class InstructionRoutes:
     async def _carry_out_named(self, exchange: Exchange) -> Answer | None:
         type = exchange.params["type"].upper()
         if type not in TYPES:
-            raise InvalidMessage(f"There is no instruction `{type}`. Known: {', '.join(TYPES)}.")
+            raise NotFound(f"There is no instruction `{type}`. Known: {', '.join(TYPES)}.")
         return await self._do(type, exchange, exchange.body)
 
     async def _carry_out(self, type: str, exchange: Exchange) -> Answer | None:

@@ -34,6 +34,13 @@ class Head(Struct):
         return target.partition("?")[0]
 
     @property
+    def named_host(self) -> str | None:
+        """That of a target that is a whole address: there it counts for more than the header."""
+        target = self.target
+        is_whole = not target.startswith("/") and "://" in target
+        return urlsplit(target).netloc if is_whole else None
+
+    @property
     def query(self) -> dict[str, str]:
         return dict(parse_qsl(self.target.partition("?")[2], keep_blank_values=True))
 
@@ -43,7 +50,18 @@ class Head(Struct):
 
     @property
     def has_body(self) -> bool:
-        return "transfer-encoding" in self.headers or (self.header("content-length") or "0") != "0"
+        return "transfer-encoding" in self.headers or self.length > 0
+
+    @property
+    def length(self) -> int:
+        """As it is said; 0 where that is left to chunks. The parser took digits alone."""
+        return int(self.header("content-length") or 0)
+
+    @property
+    def is_coded(self) -> bool:
+        """More was done to the body than to send it in chunks."""
+        codings = ",".join(self.headers.get("transfer-encoding", ()))
+        return codings.strip().lower() not in ("", "chunked")
 
     @property
     def media_type(self) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
+import re
 import time
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -16,23 +15,22 @@ from waifu_llm.doors.http.naming import Aim, Models
 from waifu_llm.doors.http.ollama import (
     ChatRequest,
     ChatResponse,
-    Details,
     EmbeddingsRequest,
     EmbeddingsResponse,
     EmbedRequest,
     EmbedResponse,
     GenerateRequest,
     GenerateResponse,
-    Running,
+    KeepAlive,
     RunningModels,
     Shared,
     Shown,
     ShowRequest,
-    Tag,
     Tags,
     Version,
 )
 from waifu_llm.doors.http.ollama_answer import GenerateLines, Lines
+from waifu_llm.doors.http.ollama_models import moment, running, shown, tags
 from waifu_llm.doors.http.ollama_request import (
     messages_of,
     messages_of_prompt,
@@ -43,14 +41,14 @@ from waifu_llm.doors.http.routes import Exchange, Route
 from waifu_llm.engine import Engine
 from waifu_llm.errors import InvalidMessage, InvalidModel, Unsupported
 from waifu_llm.protocol import Generate
-from waifu_llm.specs import ProviderSpec
 from waifu_llm.version import __version__
 
 LINES = "application/x-ndjson"
 _AS_CURL_SENDS_IT = ("application/json", "application/x-www-form-urlencoded", "")
 _SPOKEN_VERSION = "0.12.0"
 """Of Ollama's API: clients look at it before they use what came late."""
-_ABILITIES = {"tools": "tools", "images": "vision", "reasoning": "thinking"}
+_NOTHING = re.compile(r"0+(\.0*)?(ns|us|ms|s|m|h)?")
+"""A time that is none, as Ollama's API writes times."""
 
 
 class OllamaRoutes:
@@ -60,7 +58,7 @@ class OllamaRoutes:
         self._engine = engine
         self._models = models
         self._config = config
-        self._since = _at(time.time())
+        self._since = moment(time.time())
 
     def routes(self) -> list[Route]:
         route = partial(Route, shape=OLLAMA, tag="Ollama")
@@ -143,32 +141,18 @@ class OllamaRoutes:
         return Version(f"{_SPOKEN_VERSION}-waifu-llm.{__version__}")
 
     async def tags(self, exchange: Exchange) -> Tags:
-        return Tags(
-            [
-                Tag(each.id, each.id, self._since, 0, _digest(each.id), _details(each.provider))
-                for each in await self._models.all()
-            ]
-        )
+        return tags(await self._models.all(), self._since)
 
     async def show(self, exchange: Exchange) -> Shown:
         asked: ShowRequest = exchange.body
         name = asked.model or asked.name
         if not name:
             raise InvalidMessage("Missing `model`: the name of one.")
-        spec = self._models.spec(self._models.aim(name))
-        return Shown(
-            modelfile=f"FROM {name}",
-            parameters="",
-            template="{{ .Prompt }}",
-            details=_details(spec.name),
-            model_info={"general.architecture": spec.name, "general.basename": name},
-            capabilities=_abilities(spec),
-            modified_at=self._since,
-        )
+        return shown(name, self._models.spec(self._models.aim(name)), self._since)
 
     async def running(self, exchange: Exchange) -> RunningModels:
-        freed = _at(time.time() + self._config.idle_seconds)
-        return RunningModels([_running(each, freed) for each in self._engine.status()["loads"]])
+        freed = moment(time.time() + self._config.idle_seconds)
+        return running(self._engine.status()["loads"], freed)
 
     # Answers
 
@@ -210,8 +194,9 @@ class OllamaRoutes:
 
     async def _keep(self, aim: Aim, asked: Shared) -> str:
         """Without anything to answer it is a wish to have the model ready, or not any more. How
-        long what nobody uses stays is the operator's to say."""
-        if asked.keep_alive in (0, "0", "0s"):
+        long else what nobody uses stays is the operator's to say."""
+        if _is_nothing(asked.keep_alive):
+            self._engine.free(aim.provider, aim.model_id)
             return "unload"
         async with asking.guest_with(self._engine, aim.provider, aim.model_id):
             return "load"
@@ -243,27 +228,5 @@ class OllamaRoutes:
         return made.vectors, made.usage.input_tokens if made.usage else 0
 
 
-def _at(seconds: float) -> str:
-    moment = datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)
-    return moment.isoformat().replace("+00:00", "Z")
-
-
-def _digest(name: str) -> str:
-    """Clients tell models apart by it; here the name does that."""
-    return hashlib.sha256(name.encode()).hexdigest()
-
-
-def _details(provider: str) -> Details:
-    return Details("", "", provider, [provider], "", "")
-
-
-def _abilities(spec: ProviderSpec) -> list[str]:
-    """Of the provider: which of its models can do what, it does not say beforehand."""
-    known = [name for ours, name in _ABILITIES.items() if ours in spec.capabilities]
-    embeds = ["embedding"] if "embeddings" in spec.capabilities else []
-    return ["completion", *known, *embeds]
-
-
-def _running(load: dict[str, Any], freed: str) -> Running:
-    name, size = load["provider"], load.get("memory_bytes") or 0
-    return Running(name, name, size, 0, _digest(name), _details(name), freed)
+def _is_nothing(keep_alive: KeepAlive) -> bool:
+    return keep_alive == 0 or bool(_NOTHING.fullmatch(str(keep_alive)))

@@ -33,8 +33,6 @@ _OF_BODIES = ("413", "415")
 _OF_OTHERS = ("400", "404", "429", "499", "500", "502", "503", "504")
 
 Json = dict[str, Any]
-_FREE: Json = {}
-"""Whatever it is: who reads it says so elsewhere."""
 
 
 def describe(routes: Iterable[Route]) -> Json:
@@ -68,7 +66,11 @@ def _kinds(routes: Iterable[Route]) -> list[Any]:
     """Each once, in an order that stays."""
     kinds: dict[int, Any] = {}
     for route in routes:
-        for kind in (route.like or route.takes, route.gives, route.not_now, _failed(route.shape)):
+        for kind in (
+            *(route.like or route.takes, route.gives, route.not_now, _failed(route.shape)),
+            *route.reads.values(),
+            *(each.kind for each in route.query.values()),
+        ):
             if kind is not None:
                 kinds.setdefault(_key(kind), kind)
     return list(kinds.values())
@@ -86,13 +88,13 @@ def _operation(route: Route, known: Mapping[int, Json]) -> Json:
     said: Json = {"summary": route.summary, "tags": [route.tag], "operationId": _id(route)}
     if route.needs == "token":
         said["security"] = [{"token": []}]
-    if parameters := [*_path_parameters(route), *_query_parameters(route)]:
+    if parameters := [*_path_parameters(route), *_query_parameters(route, known)]:
         said["parameters"] = parameters
     if route.takes is not None:
         content = {route.content_types[0]: {"schema": known[_key(route.like or route.takes)]}}
         said["requestBody"] = {"required": True, "content": content}
     elif route.reads:
-        content = {each: {"schema": _FREE} for each in route.reads}
+        content = {each: {"schema": known[_key(kind)]} for each, kind in route.reads.items()}
         said["requestBody"] = {"required": True, "content": content}
     said["responses"] = {"200": _success(route, known), **_failures(route, known)}
     return said
@@ -110,10 +112,10 @@ def _path_parameters(route: Route) -> list[Json]:
     ]
 
 
-def _query_parameters(route: Route) -> list[Json]:
+def _query_parameters(route: Route, known: Mapping[int, Json]) -> list[Json]:
     return [
-        {"name": name, "in": "query", "description": what, "schema": {"type": "string"}}
-        for name, what in route.query.items()
+        {"name": name, "in": "query", "description": each.does, "schema": known[_key(each.kind)]}
+        for name, each in route.query.items()
     ]
 
 

@@ -39,6 +39,13 @@ Handler = Callable[[Exchange], Awaitable[Any]]
 """Returns an Answer; or what is to be written as JSON; or None, once the reply is whole."""
 
 
+class Parameter(Struct, frozen=True):
+    """One word behind the `?`."""
+
+    does: str
+    kind: Any
+
+
 class Route(Struct, frozen=True, kw_only=True):
     """One line of the table."""
 
@@ -60,12 +67,12 @@ class Route(Struct, frozen=True, kw_only=True):
     """Of an answer that can be of another media type."""
     not_now: Any = None
     """The type of its 503, where that is no error."""
-    reads: tuple[str, ...] = ()
-    """The media types of a body that the handler reads itself."""
+    reads: Mapping[str, Any] = {}
+    """Of a body that the handler reads itself: its type, by media type."""
     streams: str = ""
     """The media type of its streams, where it has any."""
-    query: Mapping[str, str] = {}
-    """What may be asked behind the `?`, and what that does."""
+    query: Mapping[str, Parameter] = {}
+    """What may be asked behind the `?`."""
     tag: str = "module"
     shape: Shape = OURS
     """How its errors look."""

@@ -7,8 +7,9 @@ import logging
 from collections.abc import Iterable
 
 from waifu_llm.config import Config
-from waifu_llm.doors.http import bodies
-from waifu_llm.doors.http.connection import HEAD_SECONDS, Connection
+from waifu_llm.doors.http import bodies, not_here
+from waifu_llm.doors.http.browsers import for_browsers, is_preflight, preflight
+from waifu_llm.doors.http.connection import Connection
 from waifu_llm.doors.http.failures import (
     OLLAMA,
     OPENAI,
@@ -18,10 +19,12 @@ from waifu_llm.doors.http.failures import (
     NoToken,
     Shape,
     TooLarge,
+    Uncoded,
     failure,
 )
 from waifu_llm.doors.http.messages import Answer, Clock, Head
 from waifu_llm.doors.http.plan import Plan
+from waifu_llm.doors.http.reading import HEAD_SECONDS
 from waifu_llm.doors.http.reply import Reply
 from waifu_llm.doors.http.routes import Exchange, Match, Route, Table
 from waifu_llm.doors.http.traffic import Traffic
@@ -33,7 +36,6 @@ FINISH_SECONDS = 2.0
 _OF_THE_REFUSED = 64 * 1024
 """So much of their bodies is read past, that the answer is heard."""
 _REFUSALS = {401: NoToken, 403: Forbidden, 421: Misdirected}
-_BROWSERS_KEEP = "7200"
 
 log = logging.getLogger("waifu_llm.http")
 
@@ -113,18 +115,20 @@ class HttpDoor:
 
     # Connections
 
-    def arrive(self, connection: Connection) -> bool:
+    def arrive(self, connection: Connection) -> str | None:
         """Of too many, one that asks for nothing gives way, else the oldest stranger."""
+        if self._closing:
+            return "The module is shutting down."
         if len(self._connections) >= self._config.max_connections:
             others = self._connections
             idle = next((each for each in others if each.is_idle), None)
             leaving = idle or next((each for each in others if each.is_stranger), None)
             if leaving is None:
-                return False
+                return "Too many connections. Close one, or raise `max_connections`."
             self.leave(leaving)
             leaving.abort()
         self._connections[connection] = None
-        return not self._closing
+        return None
 
     def leave(self, connection: Connection) -> None:
         self._connections.pop(connection, None)
@@ -144,7 +148,7 @@ class HttpDoor:
             self._let_in(plan, head)
         except WaifuError as error:
             plan.limit = _OF_THE_REFUSED
-            plan.refusal = failure(error, _shape(plan.match, head))
+            plan.refusal = failure(error, self._shape(plan.match, head))
             if isinstance(error, NotAllowed):
                 plan.refusal.headers["allow"] = ", ".join(self._methods(head))
         return plan
@@ -154,6 +158,8 @@ class HttpDoor:
         Raises:
             WaifuError: With why it is not.
         """
+        if named := head.named_host:
+            head.headers["host"] = [named]
         visitor = Visitor(head.peer, head.headers, websocket=False)
         if visitor.header("authorization"):
             plan.delay = self._gate.penalty(visitor.peer)
@@ -164,12 +170,12 @@ class HttpDoor:
         except Refused as refused:
             head.keeps_alive = False
             if refused.status == 401:  # the Origin was looked at before the token
-                plan.headers = _for_browsers(head)
+                plan.headers = for_browsers(head)
             raise _REFUSALS[refused.status](refused.message) from None
         plan.has_token = verdict is Verdict.HAS_TOKEN
-        plan.headers = _for_browsers(head)
-        if _is_preflight(head):
-            plan.refusal = _preflight(head)
+        plan.headers = for_browsers(head)
+        if is_preflight(head):
+            plan.refusal = preflight(head)
             return
         if not plan.has_token and _needs_token(plan.match):
             head.keeps_alive = False
@@ -177,8 +183,9 @@ class HttpDoor:
                 "This needs the module's token: send the header `Authorization: Bearer TOKEN`. "
                 "It stands in the file `token` of the module's home."
             )
+        _see_that_it_can_be_read(head)
         if plan.match is None:
-            raise _nothing(head, list(found))
+            raise self._nothing(head, list(found))
         plan.limit = plan.match.route.limit or plan.limit
 
     def _methods(self, head: Head) -> list[str]:
@@ -187,7 +194,23 @@ class HttpDoor:
 
     def too_large(self, plan: Plan) -> Answer:
         error = TooLarge(f"The body is too large: at most {plan.limit} bytes are taken.")
-        return failure(error, _shape(plan.match, plan.head))
+        return failure(error, self._shape(plan.match, plan.head))
+
+    def _nothing(self, head: Head, methods: list[str]) -> WaifuError:
+        if methods:
+            return NotAllowed(f"{head.path} takes {', '.join(methods)}, and not {head.method}.")
+        known = not_here.find(head.path, self.table.find)
+        instead = known.instead if known else "See /docs for what there is."
+        return NotFound(f"There is nothing at {head.path[:200]}. {instead}")
+
+    def _shape(self, match: Match | None, head: Head) -> Shape:
+        """Who asks for what is not there still expects an answer in the words of that API."""
+        if match:
+            return match.route.shape
+        if known := not_here.find(head.path, self.table.find):
+            return known.shape
+        families = {"/v1/": OPENAI, "/api/": OLLAMA}
+        return next((families[each] for each in families if head.path.startswith(each)), OURS)
 
     async def answer(self, plan: Plan, body: bytes, reply: Reply) -> None:
         reply.headers = plan.headers
@@ -219,51 +242,19 @@ class HttpDoor:
             reply.give(answer)
 
 
+def _see_that_it_can_be_read(head: Head) -> None:
+    """
+    Raises:
+        WaifuError: When it is meant for another door, or its body was made smaller.
+    """
+    if (head.header("upgrade") or "").lower() == "websocket":
+        raise NotFound(
+            "This is the HTTP port. The WebSocket is at another one: 7562, or what `port` says."
+        )
+    if head.is_coded:
+        raise Uncoded("Of transfer codings only `chunked` is taken: send the body as it is.")
+
+
 def _needs_token(match: Match | None) -> bool:
     """What is not there is not told to everyone either."""
     return match is None or match.route.needs == "token"
-
-
-def _nothing(head: Head, methods: list[str]) -> WaifuError:
-    if methods:
-        return NotAllowed(f"{head.path} takes {', '.join(methods)}, and not {head.method}.")
-    return NotFound(f"There is nothing at {head.path[:200]}. See /docs for what there is.")
-
-
-def _shape(match: Match | None, head: Head) -> Shape:
-    """Who asks for what is not there still expects an answer in the words of that API."""
-    if match:
-        return match.route.shape
-    families = {"/v1/": OPENAI, "/api/": OLLAMA}
-    return next((families[each] for each in families if head.path.startswith(each)), OURS)
-
-
-# Browsers. An Origin that may not come in was turned away by the gate.
-
-
-def _for_browsers(head: Head) -> dict[str, str]:
-    origin = head.header("origin")
-    if origin is None:
-        return {}
-    return {
-        "access-control-allow-origin": origin,
-        "access-control-expose-headers": "retry-after, retry-after-ms",
-        "vary": "origin",
-    }
-
-
-def _is_preflight(head: Head) -> bool:
-    asks = head.header("access-control-request-method")
-    return head.method == "OPTIONS" and head.header("origin") is not None and asks is not None
-
-
-def _preflight(head: Head) -> Answer:
-    """A page of an origin that is ours may ask with the token: it has to know that, first."""
-    headers = {
-        "access-control-allow-methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
-        "access-control-allow-headers": head.header("access-control-request-headers") or "*",
-        "access-control-max-age": _BROWSERS_KEEP,
-    }
-    if head.header("access-control-request-private-network"):
-        headers["access-control-allow-private-network"] = "true"
-    return Answer(204, headers=headers, media_type="")
