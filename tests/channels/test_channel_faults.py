@@ -17,9 +17,10 @@ from waifu_llm.channels import (
     accepted,
     outbox,
     parcels,
+    talk,
 )
 from waifu_llm.chats.database import StoreAway
-from waifu_llm.errors import Forbidden
+from waifu_llm.errors import Busy, Forbidden
 
 pytestmark = pytest.mark.usefixtures("paper")
 
@@ -172,3 +173,58 @@ async def test_a_parcel_that_went_while_the_store_was_away_does_not_go_again(
     await until(lambda: stage.channels.status()["paper"]["parcels"] == {"sent": 1})
     assert [each.state for each in await stage.rows("channel_parcels")] == ["sent"]
     assert stage.channel("paper").brought == ["You said: Hello"]
+
+
+async def test_what_waited_at_the_end_is_answered_before_what_comes_after_the_start(
+    staged: Staged,
+) -> None:
+    tables = {"paper": {**PAPER["paper"], "limits": {"per_ten_minutes": 200, "per_day": 200}}}
+    first = await staged(tables)
+    first.model.gate.clear()
+    for number in range(105):
+        await say(first, f"{number}", f"{number}")
+    await first.die()
+    second = await staged(tables)
+    await say(second, "last", "last")
+    brought = second.channel("paper").brought
+    await until(lambda: "You said: last" in brought)
+    assert brought == [*(f"You said: {number}" for number in range(105)), "You said: last"]
+
+
+async def test_nothing_overtakes_what_waits_for_the_store(
+    staged: Staged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, away = talk.Talk.look, [StoreAway("away")]
+
+    async def look(*given: Any) -> Any:
+        if away:
+            raise away.pop()
+        return await plain(*given)
+
+    monkeypatch.setattr(talk.Talk, "look", look)
+    monkeypatch.setattr(accepted, "_AWAY_SECONDS", 0.1)
+    stage = await staged(PAPER)
+    await say(stage, "one", "1")
+    await until(lambda: not away)
+    await say(stage, "two", "2")
+    brought = stage.channel("paper").brought
+    await until(lambda: len(brought) == 2)
+    assert brought == ["You said: one", "You said: two"]
+
+
+async def test_an_answer_that_meets_others_in_the_store_is_given_later(
+    staged: Staged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, conflicts = parcels.send, [Busy("others change the same")]
+
+    async def send(*given: Any) -> None:
+        if conflicts:
+            raise conflicts.pop()
+        await plain(*given)
+
+    monkeypatch.setattr(parcels, "send", send)
+    monkeypatch.setattr(accepted, "_AWAY_SECONDS", 0.01)
+    stage = await staged(PAPER)
+    await say(stage, "Hello")
+    await until(lambda: stage.channel("paper").brought)
+    assert stage.channels.status()["paper"].get("refused") is None

@@ -123,3 +123,12 @@ async def test_an_answer_for_a_chat_that_its_person_left_is_not_said(staged: Sta
     await say(stage, "Again", "2")
     await until(lambda: stage.channel("paper").brought)
     assert stage.channel("paper").brought == ["You said: Again"]
+
+
+async def test_who_takes_the_name_of_a_user_is_not_that_user(staged: Staged) -> None:
+    stage = await staged(PAPER)
+    await stage.do("USER_CREATE", username="anna", display_name="Anna")
+    assert (await say(stage, "Hi", person="user:anna")).outcome == "refused"
+    with pytest.raises(Forbidden):
+        await stage.conversations("paper").answer("user:anna", "Hi")
+    assert await stage.rows("channel_people") == []

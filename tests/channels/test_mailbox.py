@@ -176,3 +176,25 @@ async def test_what_comes_just_before_it_is_waited_is_not_waited_for(
     monkeypatch.setattr(Imap, "wait", late)
     await staged(mailbox(post, imap, imap_poll_seconds=3600))
     await until(lambda: post.mails)
+
+
+async def test_many_large_mails_are_read_a_few_at_a_time_and_none_waits(
+    staged: Staged, post: PostOffice, imap: FakeImap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, sizes = Imap.new, []
+
+    def new(*given: Any) -> Any:
+        found = plain(*given)
+        sizes.append(len(found))
+        return found
+
+    monkeypatch.setattr(Imap, "new", new)
+    tables = mailbox(post, imap, max_bytes=10_000, imap_poll_seconds=60)
+    first = await staged(tables)
+    await until(lambda: imap._idling)
+    await first.close()
+    for number in range(4):
+        imap.put(mail(body=9_000 * "x").replace("<1@", f"<{number}@"))
+    await staged(tables)
+    await until(lambda: len(post.mails) == 4)
+    assert max(sizes) == 2

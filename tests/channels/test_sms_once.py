@@ -262,3 +262,50 @@ async def test_a_request_that_goes_away_when_it_is_settled_costs_no_answer(
     await until(lambda: twilio.sent)
     assert [each["Body"] for each in twilio.sent] == ["You said: Hi"]
     assert await states(stage) == ["answered"]
+
+
+async def test_a_request_that_goes_away_at_the_end_is_answered_with_words(
+    staged: Staged, twilio: FakeTwilio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await staged(table(api_url=twilio.url))
+    is_kept, may_end = asyncio.Event(), asyncio.Event()
+    plain = Accepted._kept
+
+    async def kept(self: Accepted, *given: Any) -> Any:
+        done = await plain(self, *given)
+        is_kept.set()
+        await may_end.wait()
+        return done
+
+    monkeypatch.setattr(Accepted, "_kept", kept)
+    request = asyncio.create_task(hear(first, "Hi"))
+    await is_kept.wait()
+    request.cancel()
+    await asyncio.wait([request])
+    asyncio.get_running_loop().call_later(0.1, may_end.set)
+    await first.close()
+    await staged(table(api_url=twilio.url))
+    await until(lambda: twilio.sent)
+    assert [each.get("Body") for each in twilio.sent] == ["You said: Hi"]
+
+
+async def test_an_answer_that_is_decided_at_the_end_is_said(
+    staged: Staged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = await staged(table())
+    is_kept, may_end = asyncio.Event(), asyncio.Event()
+    plain = Accepted._kept
+
+    async def kept(self: Accepted, *given: Any) -> Any:
+        done = await plain(self, *given)
+        is_kept.set()
+        await may_end.wait()
+        return done
+
+    monkeypatch.setattr(Accepted, "_kept", kept)
+    request = asyncio.create_task(hear(stage, "Hi"))
+    await is_kept.wait()
+    asyncio.get_running_loop().call_later(0.1, may_end.set)
+    await stage.close()
+    assert await request == "You said: Hi"
+    assert await states(await staged(table())) == ["answered"]

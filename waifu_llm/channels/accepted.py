@@ -6,8 +6,10 @@ transaction. What the end of the module interrupts is taken up again after the n
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
+from waifu_llm.asking import Closing
 from waifu_llm.channels import parcels, people, received, spending, stops
 from waifu_llm.channels.channel import Said, Taken
 from waifu_llm.channels.desk import Desk
@@ -18,14 +20,15 @@ from waifu_llm.channels.saying import Saying
 from waifu_llm.channels.talk import Question
 from waifu_llm.channels.whose import who
 from waifu_llm.channels.work import Work
+from waifu_llm.chats.database import StoreAway
 from waifu_llm.chats.execution import NOT_NOW
 from waifu_llm.chats.transaction import Transaction
-from waifu_llm.errors import WaifuError
+from waifu_llm.errors import Busy, WaifuError
 from waifu_llm.tasks import Tasks
 
 MOST_TRIES = 5
 """How often one is taken up again that the module does not survive."""
-_AT_ONCE = 100
+_AWAY_SECONDS = 5.0
 log = logging.getLogger("waifu_llm.channels")
 
 
@@ -38,23 +41,26 @@ class Accepted:
         self._saying = Saying(desk, outbox)
         self._tasks = Tasks()
         self._under_way: dict[str, Work] = {}
+        self._is_closing = False
 
     async def open(self) -> None:
         await self._saying.open()
         await self.resume()
 
     async def close(self) -> None:
-        """What is under way is put down; it is in the store."""
-        self._tasks.cancel()
+        """What is under way is put down; it is in the store. But what is decided is said: whoever
+        waits for it is the only one who has it."""
+        self._is_closing = True
+        for work in self._under_way.values():
+            if work.task and not work.is_decided:
+                work.task.cancel()
         await self._tasks.over()
         await self._saying.close()
 
     async def resume(self) -> None:
-        """Take up what is accepted and nobody works on."""
+        """Take up what is accepted and nobody works on: all of it, for what comes now is behind."""
         known, name = list(self._under_way), self._desk.name
-        found = await self._desk.store.write(
-            lambda each: received.unanswered(each, name, known, _AT_ONCE)
-        )
+        found = await self._desk.store.write(lambda each: received.unanswered(each, name, known))
         for message in found:
             if message.key not in self._under_way:
                 self._start(message, Work())
@@ -83,7 +89,7 @@ class Accepted:
 
     async def _accept(self, said: Said) -> str:
         desk = self._desk
-        if not desk.limits.allows(said.person):
+        if not desk.allows(said.person):
             desk.counts["refused"] += 1
             return "refused"
         async with desk.counting:
@@ -113,21 +119,34 @@ class Accepted:
     def _start(self, message: Received, work: Work) -> None:
         self._under_way[message.key] = work
         self._desk.waiting += 1
-        self._tasks.start(self._answer(message, work))
+        work.task = self._tasks.start(self._answer(message, work))
 
     async def _answer(self, message: Received, work: Work) -> None:
         """What goes wrong leaves it in the store, to be taken up again."""
         text = ""
         try:
-            async with self._desk.turns.turn(message.address), self._desk.places:
-                text = await self._answer_now(message, work)
-        except NOT_NOW as error:
+            async with self._desk.turns.turn(message.address):
+                text = await self._answer_patiently(message, work)
+        except Closing as error:
             log.info("channel %s answers later: %s", self._desk.name, error)
         finally:
             del self._under_way[message.key]
             self._desk.waiting -= 1
             if not work.over.done():
                 work.over.set_result(text)
+
+    async def _answer_patiently(self, message: Received, work: Work) -> str:
+        """It keeps its turn while the store is away, or those behind it would overtake it."""
+        while True:
+            try:
+                async with self._desk.places:
+                    return await self._answer_now(message, work)
+            except (StoreAway, Busy) as error:
+                log.info("channel %s answers later: %s", self._desk.name, error)
+                work.is_decided = False
+                if self._is_closing:
+                    return ""
+            await asyncio.sleep(_AWAY_SECONDS)
 
     async def _answer_now(self, message: Received, work: Work) -> str:
         desk = self._desk
@@ -168,13 +187,13 @@ class Accepted:
         desk = self._desk
         text, cost = desk.channel.shape(said)
         async with desk.counting:
-            work.is_decided = True
+            work.is_decided, work.text = True, text
             by_us = not work.is_waited_for
             try:
                 state, by_us = await desk.store.write(
                     lambda each: self._kept(each, message, question, text, cost, by_us)
                 )
-            except NOT_NOW:
+            except (*NOT_NOW, Busy):
                 raise
             except WaifuError as error:  # the chat went meanwhile
                 desk.trouble(f"An answer is not said: {error.message}")

@@ -104,7 +104,7 @@ class ChannelConversations:
     async def answer(self, person: str, text: str, *, limited: bool = True) -> str:
         desk = self._desk
         desk.see_that_there_is_room()
-        if limited and not desk.limits.allows(person):
+        if limited and not desk.allows(person):
             raise Forbidden("Whoever writes is not among those that are `allowed` here.")
         desk.waiting += 1
         try:

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Any
 
 from waifu_llm.channels.answering import Answer
-from waifu_llm.channels.channel import Channel
+from waifu_llm.channels.channel import OF_APPLICATION, Channel
 from waifu_llm.channels.persona import Limits, Persona
 from waifu_llm.channels.store import Store
 from waifu_llm.channels.talk import Talk
@@ -49,6 +49,10 @@ class Desk:
     def trouble(self, what: str) -> None:
         log.warning("channel %s: %s", self.name, what)
         self.last_trouble = {"last_trouble": what, "last_trouble_at": round(time.time(), 3)}
+
+    def allows(self, person: str) -> bool:
+        """Nobody but an application says which user writes: a name that somebody chose does not."""
+        return not person.startswith(OF_APPLICATION) and self.limits.allows(person)
 
     def see_that_there_is_room(self) -> None:
         """

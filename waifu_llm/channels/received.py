@@ -92,17 +92,15 @@ async def _settle_said(transaction: Transaction, which: Any, channel: str, state
 
 
 async def unanswered(
-    transaction: Transaction, channel: str, besides: Collection[str], most: int
+    transaction: Transaction, channel: str, besides: Collection[str]
 ) -> list[Received]:
     """The oldest first. What ends the module again and again is given up: see `tried`."""
     waiting = channel_received.c.channel == channel, channel_received.c.state == "accepted"
     joined = select(channel_received, channel_people.c.address).join(
         channel_people, channel_people.c.number == channel_received.c.person
     )
-    rows = await transaction.all(
-        joined.where(*waiting).order_by(channel_received.c.accepted).limit(most + len(besides))
-    )
-    return [_received(row) for row in rows if row.id not in besides][:most]
+    rows = await transaction.all(joined.where(*waiting).order_by(channel_received.c.accepted))
+    return [_received(row) for row in rows if row.id not in besides]
 
 
 async def tried(transaction: Transaction, channel: str, key: str, tries: int) -> None:

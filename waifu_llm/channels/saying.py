@@ -66,13 +66,14 @@ class Saying:
 
     async def _bring(self, message: Received, work: Work) -> None:
         """Who waited went away when it was settled already: for certain nobody has said it."""
-        text, name = await work.over, self._desk.name
+        await work.over
+        name = self._desk.name
 
         async def send(transaction: Transaction) -> None:
             person = await people.find(transaction, name, message.address)
             if person and await received.said(transaction, name, [message.key]):
                 to = person.user, message.address
-                await parcels.send(transaction, name, *to, text, message.about)
+                await parcels.send(transaction, name, *to, work.text, message.about)
 
         await self._desk.store.write(send)
         self._outbox.wake()

@@ -12,6 +12,9 @@ class Work:
 
     def __init__(self) -> None:
         self.over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.task: asyncio.Task[None] | None = None
+        self.text = ""
+        """What was decided to be said, also where its end is cut short."""
         self.is_waited_for = False
         self.is_decided = False
         """Whether it is settled who brings it: from here on nobody stops waiting."""

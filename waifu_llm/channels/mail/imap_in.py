@@ -76,11 +76,16 @@ class Imap:
             return Place(self._validity, min(recent, default=last + 1) - 1), True
 
     def new(self, place: Place) -> list[New]:
-        """The next ones, in their order."""
+        """The next ones, in their order: some of them, and no more than fit into memory."""
         with _said_plainly(self._mailbox.host):
             numbers = self._search("UID", f"{place.last + 1}:*")
             newer = sorted(each for each in numbers if each > place.last)[:MOST_AT_ONCE]
-            return [self._fetched(each) for each in newer]
+            found: list[New] = []
+            for each in newer:
+                found.append(self._fetched(each))
+                if sum(len(mail.content or b"") for mail in found) > self._mailbox.most_bytes:
+                    break
+            return found
 
     def mark(self, number: int, flags: str) -> None:
         with _said_plainly(self._mailbox.host):

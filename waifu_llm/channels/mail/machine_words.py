@@ -18,7 +18,8 @@ _AWAY = (
     r"respuesta autom[áa]tica|fuera de la oficina",
     r"risposta automatica|fuori sede",
     r"resposta autom[áa]tica|aus[êe]ncia tempor[áa]ria",
-    r"afwezig(heid)?\s*:|frånvaro|fravær|poissa|automaattinen vastaus",
+    r"afwezig(heid)?\s*:|frånvaro(meddelande|\s*:)|fravær(smelding|\s*:)",
+    r"poissa( toimistosta|olo(ilmoitus|viesti|\s*:)|\s*:)|automaattinen vastaus",
     r"otomatik (yanıt|cevap)|automatikus válasz|автоматический ответ|автоответ|автовідповідь",
     r"автоматична відповідь|自動返信|自動応答|自动回复|自动答复|自動回覆|자동 ?(회신|응답|답장)",
     r"vacation (reply|response|autoreply|message)|i am out of the office",
@@ -30,7 +31,8 @@ _RETURNED = (
     r"mail delivery (failed|failure|system|subsystem)|returned mail|failure notice|fehlerbericht",
     r"message (undeliverable|blocked|not delivered|status - undeliverable)|rejected: ",
     r"warning: (message \S+ delayed|could not send message)",
-    r"(nicht|un)zustell(bar|ung)|zustellung|problem bei der zustellung",
+    r"(nicht|un)zustell(bar|ung)|problem bei der zustellung",
+    r"zustellung(.{0,60}(fehl|gescheitert|nicht|verzöger)|sbe(nachrichtigung|richt)|sstatus)",
     r"non remis|message non distribué|[ée]chec (de (la )?remise|d'envoi)|notification d'[ée]chec",
     r"no se (puede|ha podido) entregar|mensaje no entregado",
     r"mancat[oa] (recapito|consegna)|impossibile recapitare",
@@ -56,6 +58,11 @@ _PROGRAMS = (
     r"(new )?fax (from|received)|(new )?voice ?mail (from|message)|scan(ned)? from ",
 )
 _SUBJECT = re.compile(rf"^\W*({'|'.join((*_AWAY, *_RETURNED, *_RECEIPTS, *_PROGRAMS))})", re.I)
+_NOT_MY = "".join(
+    rf"(?<!\b{each} )"
+    for each in ("my", "my last", "meine", "letzte", "mon", "dernier", "mi", "mio", "mia", "мо[её]")
+)
+"""People tell that a mail of theirs came back, and write another."""
 _NOT_DELIVERED = r"(couldn.t|could not|wasn.t|was not|cannot|can.t|has not been) (be )?delivered"
 _SENTENCE = re.compile(
     "|".join(
@@ -63,14 +70,17 @@ _SENTENCE = re.compile(
             # that a mail came back, as servers say it; what people send by post comes back, too
             r"this is the qmail-send program|this is the mail system at host",
             r"this is the postfix program|this message was created automatically by mail",
-            rf"(message|mail)( \S+){{0,9}} {_NOT_DELIVERED}|had permanent fatal errors",
+            rf"{_NOT_MY}(?<![\w-])(message|(e-?)?mail)( (?!i\b)\S+){{0,9}} {_NOT_DELIVERED}",
+            r"had permanent fatal errors",
             r"delivery (to the following recipients?|has) failed|unable to deliver your message",
             r"unable to deliver (this|the) (message|mail)|exceeded (its|the) mailbox quota",
-            r"(nachricht|mail)( \S+){0,9} konnten? nicht (zugestellt|übermittelt) werden",
-            r"message( \S+){0,9} n.a pas pu être (remis|délivré|distribué)",
-            r"(mensaje|correo)( \S+){0,9} no se (ha )?(pudo|podido) entregar",
-            r"(messaggio|mail)( \S+){0,9} non (è stat[oa] |può essere )(recapitat|consegnat)",
-            r"(сообщение|письмо)( \S+){0,9} не (было доставлено|может быть доставлено)",
+            rf"{_NOT_MY}(?<![\w-])((e-?mail-)?nachricht|(e-?)?mail)( (?!ich\b)\S+){{0,9}} "
+            r"konnten? nicht (zugestellt|übermittelt) werden",
+            rf"{_NOT_MY}message( \S+){{0,9}} n.a pas pu être (remis|délivré|distribué)",
+            rf"{_NOT_MY}(mensaje|correo)( \S+){{0,9}} no se (ha )?(pudo|podido) entregar",
+            rf"{_NOT_MY}(messaggio|mail)( \S+){{0,9}} non (è stat[oa]|può essere) "
+            r"(recapitat|consegnat)",
+            rf"{_NOT_MY}(сообщение|письмо)( \S+){{0,9}} не (было доставлено|может быть доставлено)",
             r"(メール|メッセージ)[^。]{0,60}(配信|配送|送信|お届け)(でき|され)ませんでした",
             r"(邮件|郵件)[^。]{0,40}(无法(投递|送达|发送)|無法(傳遞|送達))|宛先不明",
             r"(메일|메시지)[^.]{0,40}전송(되지|하지) (않|못)",
@@ -107,10 +117,15 @@ _SENTENCE = re.compile(
 )
 
 
+_ASKED = re.compile(r"[^.!?:;。！？–—]{0,40}([?？]|か(。|\s|$))")
+"""Whether the sentence goes on as a question: whether something is automatic asks a person."""
+
+
 def of_subject(subject: str) -> bool:
     return bool(_SUBJECT.match(subject))
 
 
 def of_text(text: str) -> bool:
     """`text` is what is new in it: what is quoted below may be of a machine, and be asked about."""
-    return bool(_SENTENCE.search(" ".join(text[:_FIRST].split())))
+    said = " ".join(text[:_FIRST].split())
+    return any(not _ASKED.match(said, each.end()) for each in _SENTENCE.finditer(said))

@@ -38,7 +38,7 @@ _PROGRAMS = re.compile(
 _AUTOMATIC = {
     *("x-loop", "feedback-id", "x-mailgun-sid", "x-failed-recipients", "x-vacation"),
     *("x-ms-exchange-inbox-rules-loop", "x-ms-exchange-generated-message-source"),
-    *("x-csa-complaints", "x-mc-user", "x-mandrill-user", "x-sg-eid", "x-report-abuse-to"),
+    *("x-csa-complaints", "x-mc-user", "x-mandrill-user", "x-sg-eid"),
     *("x-ses-outgoing-campaign", "x-rt-loop-prevention", "x-fc-machinegenerated"),
     LOOP.lower(),
 }

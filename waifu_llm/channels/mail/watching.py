@@ -74,9 +74,12 @@ class Watching:
             )
         await self._conversations.remember(_MARK, str(place))
         while True:
-            for mail in await aside(lambda at=place: imap.new(at), "imap"):  # type: ignore[misc]
+            found = await aside(lambda at=place: imap.new(at), "imap")  # type: ignore[misc]
+            for mail in found:
                 await self._take(imap, place, mail)
                 place = Place(place.validity, mail.number)
+            if found:  # and there may be more
+                continue
             await aside(lambda: imap.wait(self._stopped.is_set), "imap")
 
     async def _take(self, imap: Imap, place: Place, mail: New) -> None:
