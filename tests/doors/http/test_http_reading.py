@@ -91,6 +91,8 @@ def test_a_body_that_goes_on_has_more_time_and_the_next_one_its_own(reader, take
 def test_patience_is_for_who_asks_for_nothing(reader):
     assert reader.patience == IDLE_SECONDS
     reader.feed(GET[:-2])
+    assert reader.patience == HEAD_SECONDS
+    reader.feed(b"content-length: 5\r\n\r\n")
     assert reader.patience == BODY_SECONDS
 
 

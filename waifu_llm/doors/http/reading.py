@@ -66,7 +66,9 @@ class Reader:
     @property
     def patience(self) -> float:
         """How long the next that comes may take."""
-        return BODY_SECONDS if self.is_inside else IDLE_SECONDS
+        if self._reads_head:
+            return HEAD_SECONDS
+        return BODY_SECONDS if self._plan else IDLE_SECONDS
 
     def close(self) -> None:
         self.is_over = True
