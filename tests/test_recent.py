@@ -10,5 +10,8 @@ def test_each_is_there_once_and_only_so_many_are() -> None:
         names.add(name)
     assert list(names) == ["c", "a", "d"]
     assert names.last == "d"
+    names.forget("d")
+    names.forget("x")
+    assert names.last == "a"
     names.clear()
     assert list(names) == []

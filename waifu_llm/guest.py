@@ -12,7 +12,14 @@ from typing import Any
 
 from waifu_llm import profiles
 from waifu_llm.backend import Request, Running, Sink, Urgency
-from waifu_llm.errors import InvalidMessage, Unavailable, Unexpected, Unsupported, WaifuError
+from waifu_llm.errors import (
+    InvalidMessage,
+    InvalidModel,
+    Unavailable,
+    Unexpected,
+    Unsupported,
+    WaifuError,
+)
 from waifu_llm.fitted import fitted
 from waifu_llm.generation import Generation, Listener, silence
 from waifu_llm.holdings import Holding, Holdings
@@ -114,6 +121,8 @@ class Guest:
             if on_running:
                 on_running(running)
             await running.over
+            if generation.final and isinstance(generation.final.error, InvalidModel):
+                loaded.models_asked.forget(str(request.params.model_id))
         if generation.silenced_at is not None:
             obeyed = monotonic() - generation.silenced_at
             self._house.metrics.of(loaded.spec.name).interrupts.add(obeyed)

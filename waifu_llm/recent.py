@@ -18,6 +18,9 @@ class Recent:
         if len(self._names) > self._most:
             del self._names[next(iter(self._names))]
 
+    def forget(self, name: str) -> None:
+        self._names.pop(name, None)
+
     def clear(self) -> None:
         self._names.clear()
 

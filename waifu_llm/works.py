@@ -76,8 +76,9 @@ class Works:
         async with self._holding(asked.provider_name, "embeddings") as loaded:
             try:
                 async with loaded.place() as backend, asyncio.timeout(self._answer_seconds):
-                    loaded.models_asked.add(asked.model_id)
-                    return await backend.embed(asked.model_id, asked.texts)
+                    embedded = await backend.embed(asked.model_id, asked.texts)
+                    loaded.models_asked.add(asked.model_id)  # now that it is known to be one
+                    return embedded
             except TimeoutError:
                 raise Timeout(
                     f"No embeddings from `{loaded.spec.name}` in {self._answer_seconds:g} s."

@@ -100,6 +100,15 @@ def test_a_port_that_another_program_has_is_told(home: Path) -> None:
     assert f"Another program listens at 127.0.0.1:{port}" in said
 
 
+def test_a_port_for_http_that_another_program_has_is_told_as_that(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        status, said = refused(home, "--http-port", str(port))
+    assert status == 2
+    assert "`http_port` (from --http-port)" in said
+    assert str(port) in said
+
+
 def test_an_address_of_another_machine_is_no_crash(home: Path) -> None:
     status, said = refused(home, "--host", "192.0.2.1", "--behind-proxy")
     assert (status, "192.0.2.1 is no address of this machine" in said) == (1, True)

@@ -55,8 +55,9 @@ class Lobby:
         """What is known of a connection; nothing, when it has left already."""
         return self._verdicts.get(connection)
 
-    def everyone(self) -> list[ServerConnection]:
-        return [*self._shaking_hands, *self._verdicts]
+    def everyone(self) -> list[asyncio.Transport]:
+        """Also of who has yet to say which door it is for: that is no WebSocket's so far."""
+        return [*self._shaking_hands.values(), *(each.transport for each in self._verdicts)]
 
     def leave(self, connection: ServerConnection) -> None:
         self._shaking_hands.pop(connection, None)

@@ -104,8 +104,8 @@ class WebSocketDoor:
         self._server.close()
         closed = asyncio.create_task(self._server.wait_closed())
         await asyncio.wait([closed], timeout=CLOSE_SECONDS)
-        for connection in self._lobby.everyone():  # who reads nothing does not hear of it
-            connection.transport.abort()
+        for transport in self._lobby.everyone():  # who reads nothing does not hear of it
+            transport.abort()
         await closed
 
     async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:

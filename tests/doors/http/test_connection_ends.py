@@ -31,6 +31,7 @@ class Transport:
         assert not self.is_closed
         self.is_closed = True
 
+    def write(self, data): ...
     def setsockopt(self, *arguments): ...
     def set_write_buffer_limits(self, **limits): ...
 
@@ -120,6 +121,21 @@ async def test_who_closes_its_half_is_answered_no_more(owner, patient, line):
     line.writer.write_eof()
     async with asyncio.timeout(LIMIT):
         await owner.ended.wait()
+
+
+@pytest.mark.parametrize("goes", [Connection.finish, Connection.eof_received])
+async def test_what_was_asked_before_one_went_is_not_begun_afterwards(owner, goes):
+    """Who takes more of one answer then is not given another."""
+    leaving = Connection(owner)
+    leaving.connection_made(Transport())
+    leaving.data_received(GET + GET)
+    leaving.pause_writing()
+    await until(lambda: leaving.on_writable)
+    goes(leaving)
+    leaving.resume_writing()
+    await asyncio.sleep(0.01)
+    assert len(owner.answered) == 1
+    leaving.connection_lost(None)
 
 
 async def test_who_caught_up_is_watched_no_more(owner):

@@ -91,6 +91,8 @@ def test_a_body_that_goes_on_has_more_time_and_the_next_one_its_own(reader, take
 def test_patience_is_for_who_asks_for_nothing(reader):
     assert reader.patience == IDLE_SECONDS
     reader.feed(GET[:-2])
+    assert reader.patience == HEAD_SECONDS
+    reader.feed(b"content-length: 5\r\n\r\n")
     assert reader.patience == BODY_SECONDS
 
 
@@ -109,7 +111,35 @@ def test_after_what_is_no_http_nothing_is_read(reader, taker):
 
 
 POST = b"POST / HTTP/1.1\r\nhost: x\r\n"
+UPGRADE = b"connection: upgrade\r\nupgrade: h2c\r\n"
 BODY = b"5\r\nhello\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+@pytest.mark.parametrize(
+    "sent",
+    [b"content-length: 5\r\n\r\nhello", b"transfer-encoding: chunked\r\n\r\n" + BODY],
+)
+def test_who_would_rather_speak_http_2_is_read_to_the_end_of_the_body(reader, taker, sent, size):
+    """Java's client asks so of every server that it does not know yet."""
+    sent = POST + UPGRADE + sent + GET
+    for at in range(0, len(sent), size):
+        reader.feed(sent[at : at + size])
+    assert [body for _, body in taker.taken] == [b"hello"]
+    assert not taker.taken[0][0].keeps_alive
+    assert reader.is_over
+    assert taker.refused == []
+
+
+def test_a_body_after_which_another_protocol_was_to_come_is_bounded(reader, taker):
+    taker.limit = 10
+    reader.feed(POST + UPGRADE + b"transfer-encoding: chunked\r\n\r\n14\r\n" + b"x" * 30)
+    assert taker.refused == [413]
+
+
+def test_a_body_after_which_another_protocol_was_to_come_is_read_as_strictly(reader, taker):
+    reader.feed(POST + UPGRADE + b"transfer-encoding: chunked\r\n\r\n-5\r\nhello")
+    assert (taker.taken, taker.refused) == ([], [400])
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,16 @@ async def test_what_another_model_was_asked_for_meanwhile_stays(ollama_client):
     assert "echo/count" in await running(ollama_client)
 
 
+async def test_a_model_that_is_none_does_not_run_and_keeps_none(ollama_client):
+    await ollama_client.generate("echo/echo")
+    for asking in (ollama_client.chat("echo/lost", HELLO), ollama_client.embed("echo/lost", "a")):
+        with pytest.raises(ollama.ResponseError, match="lost"):
+            await asking
+    assert "echo/lost" not in await running(ollama_client)
+    await ollama_client.generate("echo/echo", keep_alive=0)
+    assert "echo/echo" not in await running(ollama_client)
+
+
 async def test_what_others_hold_stays_for_them(served, ollama_client):
     async with client_connect(served.module.url) as other:
         await other.load("echo", model="echo")

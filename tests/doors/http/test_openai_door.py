@@ -302,3 +302,8 @@ async def test_a_full_queue_says_when_to_come_again(openai_client, served):
     with pytest.raises(openai.RateLimitError) as caught:
         await chat(openai_client, extra_body=extra)
     assert caught.value.response.headers["x-should-retry"] == "false"
+
+
+async def test_a_wrong_method_is_no_fault_of_the_server(served):
+    got = await served.plain().ask("PATCH", "/v1/models")
+    assert (got.status, got.json["error"]["type"]) == (405, "invalid_request_error")

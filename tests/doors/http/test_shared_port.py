@@ -4,11 +4,17 @@ import asyncio
 import socket
 
 import pytest
+from guest_stage import Shop
+from plain_http import OPEN, Line
+from support import until
 from websockets.asyncio.client import connect
 
 from waifu_llm.client import connect as client_connect
 from waifu_llm.doors import shared
 from waifu_llm.doors.shared import wants_websocket
+from waifu_llm.doors.websocket import WebSocketDoor
+from waifu_llm.jobs.runner import Jobs
+from waifu_llm.jobs.shelf import Shelf
 
 HANDSHAKE = b"GET / HTTP/1.1\r\nhost: x\r\nUpgrade: WebSocket\r\nconnection: upgrade\r\n\r\n"
 
@@ -97,23 +103,37 @@ async def test_pages_from_elsewhere_come_in_by_neither(one_port):
             pass
 
 
-async def test_who_does_not_say_what_it_wants_is_not_kept(monkeypatch):
-    class Transport:
-        aborted = False
+@pytest.fixture
+async def door():
+    shop = Shop()
+    engine = shop.engine(port=0)
+    jobs = Jobs(engine, engine.config, Shelf(shop.home))
+    door = WebSocketDoor(engine, jobs, engine.config, "token", lambda: None)
+    door.other = asyncio.Protocol
+    yield door
+    await door.close()
 
-        def abort(self):
-            self.aborted = True
 
-    class Lobby:
-        def arrive(self, connection, transport): ...
-        def leave(self, connection): ...
+async def silent(door):
+    """Somebody who comes and says nothing."""
+    port = await door.open()
+    await door.let_in()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    await until(lambda: door._lobby.everyone())
+    OPEN.append(Line(reader, writer))
+    return reader
 
+
+async def test_who_does_not_say_what_it_wants_is_not_kept(door, monkeypatch):
     monkeypatch.setattr(shared, "DECIDE_SECONDS", 0.01)
-    connection, transport = shared.SharedConnection.__new__(shared.SharedConnection), Transport()
-    connection._lobby = Lobby()
-    connection.connection_made(transport)
-    while not transport.aborted:
-        await asyncio.sleep(0.001)
+    reader = await silent(door)
+    assert await reader.read() == b""
+
+
+async def test_who_has_not_said_what_it_wants_is_sent_away_at_the_end(door):
+    reader = await silent(door)
+    await door.close()
+    assert await reader.read() == b""
 
 
 async def test_both_doors_close(serve_http):

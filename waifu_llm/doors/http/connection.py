@@ -195,7 +195,7 @@ class Connection(Paced):
 
     def _go_on(self) -> None:
         """Once what was answered is taken: else who asks on and on fills our memory."""
-        if self._has_read_all:
+        if self._has_read_all or self.transport.is_closing():
             return
         if self.is_behind:
             self.on_writable = self._go_on

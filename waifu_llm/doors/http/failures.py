@@ -113,12 +113,9 @@ def OURS(error: WaifuError) -> Failed:
 
 
 _OPENAI_TYPES = {
-    400: "invalid_request_error",
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
-    413: "invalid_request_error",
-    415: "invalid_request_error",
     429: "rate_limit_error",
     499: "interrupted",
     504: "timeout",
@@ -148,7 +145,9 @@ class OpenAIFailed(msgspec.Struct):
 
 def OPENAI(error: WaifuError) -> OpenAIFailed:
     kind = "invalid_api_key" if isinstance(error, NoToken) else _OPENAI_CODES.get(error.code)
-    of_type = _OPENAI_TYPES.get(status_of(error), "server_error")
+    status = status_of(error)
+    usual = "server_error" if status >= 500 else "invalid_request_error"
+    of_type = _OPENAI_TYPES.get(status, usual)
     if kind == "insufficient_quota":
         of_type = kind
     return OpenAIFailed(OpenAIError(error.message, of_type, None, kind or error.code.lower()))

@@ -66,7 +66,9 @@ class Reader:
     @property
     def patience(self) -> float:
         """How long the next that comes may take."""
-        return BODY_SECONDS if self.is_inside else IDLE_SECONDS
+        if self._reads_head:
+            return HEAD_SECONDS
+        return BODY_SECONDS if self._plan else IDLE_SECONDS
 
     def close(self) -> None:
         self.is_over = True
@@ -75,15 +77,24 @@ class Reader:
     def feed(self, data: bytes) -> None:
         self._loose += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.is_over = True  # it is answered as if it had not asked for that
+            self._parse(data)
         except httptools.HttpParserError:
             self.refuse(400, "This is no HTTP request.")
         if self.is_inside and self._loose > LARGEST_HEAD:
             self.refuse(431, "The head or the trailer of this request is too large.")
         elif self._plan and not self.is_over:
             self._wait_for_the_body()
+
+    def _parse(self, data: bytes) -> None:
+        """Who asks for another protocol is answered as if it had not, and is the last one."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as stopped:
+            if self._plan:
+                self._parser = _parser_of_a_body(self._plan.head, self)
+                self._parser.feed_data(data[stopped.args[0] :])
+            else:
+                self.is_over = True
 
     def _wait_for_the_body(self) -> None:
         """Slowly is well, as long as it is not for ever."""
@@ -157,6 +168,12 @@ class Reader:
             self._give_up(plan, plan.refusal or self._taker.too_large(plan))
 
     def on_message_complete(self) -> None:
+        plan = self._plan
+        if plan and plan.head.has_body and self._parser.should_upgrade():
+            return  # the parser passes over the body of who asks for another protocol
+        self.on_whole()
+
+    def on_whole(self) -> None:
         if self._plan and not self.is_over:
             self._taker.take(self._plan, bytes(self._body))
         self._plan = None
@@ -179,3 +196,23 @@ class Reader:
         self._body = bytearray()
         self.is_over = True
         self._taker.take_refused(plan, answer)
+
+
+class _BodyAlone:
+    """What a parser tells of a request whose head was read."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.on_body = reader.on_body
+
+    def on_message_complete(self) -> None:
+        self._reader.on_whole()
+        self._reader.is_over = True
+
+
+def _parser_of_a_body(head: Head, reader: Reader) -> Any:
+    length = head.header("content-length")
+    measure = f"content-length: {length}" if length else "transfer-encoding: chunked"
+    parser = httptools.HttpRequestParser(_BodyAlone(reader))
+    parser.feed_data(f"POST / HTTP/1.1\r\n{measure}\r\n\r\n".encode("latin-1"))
+    return parser

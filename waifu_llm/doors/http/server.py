@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from waifu_llm.config import Config
+from waifu_llm.config import Config, ConfigError
 from waifu_llm.doors.http import bodies, not_here
 from waifu_llm.doors.http.browsers import for_browsers, is_preflight, preflight
 from waifu_llm.doors.http.connection import Connection
@@ -64,12 +64,24 @@ class HttpDoor:
         """Take the address, for `let_in`; returns the port.
 
         Raises:
-            OSError: When it cannot be had.
-            ConfigError: When the certificate cannot be used.
+            ConfigError: When it cannot be had, or the certificate cannot be used.
         """
+        config = self._config
+        try:
+            self._server = await self._listen()
+        except OSError as exc:
+            raise ConfigError(
+                f"`http_port` (from {config.source('http_port')}): {exc.strerror or exc}. "
+                "Choose another, or 0 for a free one."
+            ) from None
+        port: int = self._server.sockets[0].getsockname()[1]
+        self.know_port(port)
+        return port
+
+    async def _listen(self) -> asyncio.Server:
         config, loop = self._config, asyncio.get_running_loop()
         tls = tls_context(config)
-        self._server = await loop.create_server(
+        return await loop.create_server(
             self.connection,
             config.host,
             config.http_port,
@@ -77,9 +89,6 @@ class HttpDoor:
             ssl_handshake_timeout=HEAD_SECONDS if tls else None,
             start_serving=False,
         )
-        port: int = self._server.sockets[0].getsockname()[1]
-        self.know_port(port)
-        return port
 
     def know_port(self, port: int) -> None:
         """By which our own names are known, whoever listens there."""
