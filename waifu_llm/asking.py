@@ -6,10 +6,11 @@ For the rooms that answer somebody themselves: chats, channels, and `/process`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from waifu_llm.conversation import Message, Params
 from waifu_llm.engine import Engine
-from waifu_llm.errors import ContextTooLong, Unavailable
+from waifu_llm.errors import ContextTooLong, Unavailable, WaifuError
 from waifu_llm.generation import Final
 from waifu_llm.holdings import Asked
 from waifu_llm.protocol import Generate
@@ -18,6 +19,28 @@ from waifu_llm.whole import OnChunk, Whole
 
 class Closing(Unavailable):
     """The module shuts down: nothing was done, and it can be done after the next start."""
+
+    http_status: ClassVar[int] = 503
+
+
+_STATUS = {
+    "INVALID_MESSAGE": 400,
+    "INVALID_PROMPT": 400,
+    "CONTEXT_TOO_LONG": 400,
+    "CONTENT_FILTERED": 400,
+    "FORBIDDEN": 403,
+    "RATE_LIMITED": 429,
+    "BUSY": 503,
+    "OVERLOADED": 503,
+    "TIMEOUT": 504,
+}
+
+
+def status_of(error: WaifuError) -> int:
+    """Of HTTP, for who asked and named no model: what is not in the table is the fault of whoever
+    was asked for them, and a vendor's key is not theirs to mend."""
+    own: int | None = getattr(error, "http_status", None)
+    return own or _STATUS.get(error.code, 502)
 
 
 async def ask(

@@ -10,8 +10,9 @@ import pytest
 from lent import Stage, read
 from serving import image_helper, serving
 
+from waifu_llm.doors.http.failures import status_of
 from waifu_llm.errors import Forbidden, InvalidMessage, Overloaded
-from waifu_llm.helpers.faults import NotReached, UnknownHelper, http_status
+from waifu_llm.helpers.faults import NotReached, UnknownHelper
 from waifu_llm.helpers.messages import RegisterHelper, Task
 
 
@@ -62,7 +63,7 @@ async def test_from_elsewhere_nobody_registers_what_is_inside(stage: Stage, url:
     told = RegisterHelper("a", ["work"], url)
     with pytest.raises(Forbidden, match="not on the open internet") as caught:
         await stage.requests.register(told, near=False)
-    assert http_status(caught.value) == 403
+    assert status_of(caught.value) == 403
     assert (await stage.requests.listed()).helpers == []
 
 

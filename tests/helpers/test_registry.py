@@ -11,7 +11,8 @@ import pytest
 from lent import LIMIT, Stage, until_looked_at
 from serving import Heard, answer, hang, image_helper, raw, serving
 
-from waifu_llm.helpers.faults import Crowded, Failed, NotReached, Slow, http_status
+from waifu_llm.doors.http.failures import status_of
+from waifu_llm.helpers.faults import Crowded, Failed, NotReached, Slow
 from waifu_llm.helpers.messages import Task
 
 # Several that can do the same
@@ -137,7 +138,7 @@ async def test_one_helper_is_asked_so_many_things_at_a_time(tmp_path: Path) -> N
         gate.set()
         await asyncio.gather(*asking)
     await stage.close()
-    assert (most, http_status(caught.value)) == (2, 503)
+    assert (most, status_of(caught.value)) == (2, 503)
 
 
 # How they are

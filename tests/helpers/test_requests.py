@@ -12,8 +12,21 @@ import pytest
 from lent import LIMIT, Stage, read
 from serving import answer, hang, image_helper, raw, serving
 
-from waifu_llm.errors import Unavailable, WaifuError
-from waifu_llm.helpers.faults import Failed, NotReached, Refused, Slow, UnknownHelper, http_status
+from waifu_llm import asking
+from waifu_llm.config import Config
+from waifu_llm.doors.http import failures
+from waifu_llm.doors.http.helper_routes import HelperRoutes
+from waifu_llm.doors.http.messages import Head
+from waifu_llm.doors.http.routes import Exchange
+from waifu_llm.errors import (
+    Authorization,
+    ContextTooLong,
+    RateLimited,
+    Timeout,
+    Unavailable,
+    WaifuError,
+)
+from waifu_llm.helpers.faults import Failed, NotReached, Refused, Slow, UnknownHelper
 from waifu_llm.helpers.messages import Process, RegisterHelper, Task
 
 # The examples
@@ -56,14 +69,14 @@ async def test_who_registered_without_a_url_cannot_be_asked(stage: Stage) -> Non
     await stage.register("ExampleHelper", "image_processing")
     with pytest.raises(NotReached, match=r"`ExampleHelper`.*without a `url`") as caught:
         await stage.requests.task(Task("image_processing"))
-    assert http_status(caught.value) == 502
+    assert failures.status_of(caught.value) == 502
 
 
 async def test_a_task_that_nobody_can_do_is_not_found(stage: Stage) -> None:
     await stage.register("ExampleHelper", "image_processing")
     with pytest.raises(UnknownHelper, match="They can do image_processing") as caught:
         await stage.requests.task(Task("cooking"))
-    assert http_status(caught.value) == 404
+    assert failures.status_of(caught.value) == 404
 
 
 @pytest.mark.parametrize(
@@ -91,7 +104,7 @@ async def test_a_helper_that_fails_is_said_to(
         with pytest.raises(error) as caught:
             await stage.requests.task(Task("work"))
     assert type(caught.value) is error
-    assert http_status(caught.value) == status
+    assert failures.status_of(caught.value) == status
     assert words in caught.value.message
     assert "The helper `bad`" in caught.value.message
 
@@ -108,7 +121,7 @@ async def test_a_helper_that_hangs_is_given_up(tmp_path: Path) -> None:
     assert (shown.state, shown.asked, shown.failed) == ("unwell", 1, 1)
     assert stage.helpers.registry.capabilities() == {}  # until it was looked at
     await stage.close()
-    assert http_status(caught.value) == 504
+    assert failures.status_of(caught.value) == 504
 
 
 async def test_who_stops_waiting_stops_the_call(stage: Stage) -> None:
@@ -127,11 +140,25 @@ async def test_nobody_set_to_answer_is_said(tmp_path: Path) -> None:
     with pytest.raises(WaifuError, match="set `process_provider`") as caught:
         await stage.requests.process(Process("Hi"))
     await stage.close()
-    assert http_status(caught.value) == 503
+    assert asking.status_of(caught.value) == 503
 
 
-async def test_a_model_that_fails_is_a_bad_gateway(stage: Stage) -> None:
-    stage.model.turns = [Unavailable("The server is down.")]
-    with pytest.raises(Unavailable) as caught:
-        await stage.requests.process(Process("Hi"))
-    assert http_status(caught.value) == 502
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (Unavailable("The server is down."), 502),
+        (Authorization("The vendor refuses its key."), 502),  # which is not the module's token
+        (Timeout("Nothing came."), 504),
+        (RateLimited("Wait."), 429),
+        (ContextTooLong("Too long."), 400),
+        (asking.Closing("The module is shutting down."), 503),
+    ],
+)
+async def test_a_model_that_fails_is_a_bad_gateway(
+    stage: Stage, error: WaifuError, status: int
+) -> None:
+    stage.model.turns = [error]
+    routes = {each.path: each for each in HelperRoutes(stage.requests, Config()).routes()}
+    route, body = routes["/process"], Process("Hi")
+    asked: Any = Exchange(Head("POST", "/process", {}, ""), route, {}, b"", body, None)
+    assert (await route.handler(asked)).status == status

@@ -7,23 +7,13 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from waifu_llm.asking import status_of
 from waifu_llm.channels.channel import OF_APPLICATION, Conversations, Incoming, Reply
 from waifu_llm.errors import InvalidMessage, WaifuError
 
 T = TypeVar("T")
 JSON = "application/json"
 _encode = msgspec.json.Encoder().encode
-_STATUS = {
-    "INVALID_MESSAGE": 400,
-    "INVALID_PROMPT": 400,
-    "CONTEXT_TOO_LONG": 400,
-    "FORBIDDEN": 403,
-    "RATE_LIMITED": 429,
-    "BUSY": 503,
-    "OVERLOADED": 503,
-    "TIMEOUT": 504,
-}
-"""What is in here no more is a fault of whoever was asked: 502."""
 
 
 def json_reply(status: int, told: Any) -> Reply:
@@ -33,7 +23,7 @@ def json_reply(status: int, told: Any) -> Reply:
 def refusal(error: WaifuError, status: int | None = None) -> Reply:
     """An error, as the routes of the module tell one."""
     told = {"detail": error.message, "error": error.code}
-    return json_reply(status or _STATUS.get(error.code, 502), told)
+    return json_reply(status or status_of(error), told)
 
 
 def read_json(incoming: Incoming, kind: type[T]) -> T:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from waifu_llm.errors import Forbidden, InvalidMessage, Overloaded, Timeout, Unavailable, WaifuError
+from waifu_llm.errors import InvalidMessage, Overloaded, Timeout, Unavailable
 
 
 class UnknownHelper(InvalidMessage):
@@ -42,18 +42,3 @@ class Crowded(Overloaded):
     """Too many wait for this helper already."""
 
     http_status: ClassVar[int] = 503
-
-
-_STATUSES: dict[type[WaifuError], int] = {
-    InvalidMessage: 400,
-    Forbidden: 403,
-    Overloaded: 503,
-    Timeout: 504,
-    Unavailable: 502,
-}
-
-
-def http_status(error: WaifuError) -> int:
-    """What a route of helpers answers with; what a model's provider did wrong is a bad gateway."""
-    own: int | None = getattr(error, "http_status", None)
-    return own or _STATUSES.get(type(error), 502)

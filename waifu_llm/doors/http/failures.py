@@ -84,7 +84,7 @@ def status_of(error: WaifuError) -> int:
     )
 
 
-def failure(error: WaifuError, shape: Shape) -> Answer:
+def failure(error: WaifuError, shape: Shape, status: int | None = None) -> Answer:
     """What is answered in the place of what was asked for."""
     headers: dict[str, str] = {}
     if error.retry_after_ms is not None:
@@ -94,7 +94,7 @@ def failure(error: WaifuError, shape: Shape) -> Answer:
         headers["x-should-retry"] = "false"  # as OpenAI's clients are told
     if isinstance(error, NoToken):
         headers["www-authenticate"] = "Bearer"
-    return Answer(status_of(error), _encode(shape(error)), headers=headers)
+    return Answer(status or status_of(error), _encode(shape(error)), headers=headers)
 
 
 class Failed(msgspec.Struct, omit_defaults=True):

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from waifu_llm.asking import status_of
 from waifu_llm.config import Config
+from waifu_llm.doors.http.failures import OURS, failure
+from waifu_llm.doors.http.messages import Answer
 from waifu_llm.doors.http.routes import Exchange, Handler, Route
 from waifu_llm.doors.trust import Visitor
+from waifu_llm.errors import WaifuError
 from waifu_llm.helpers.messages import (
     Listed,
     Process,
@@ -56,8 +60,11 @@ class HelperRoutes:
             ),
         ]
 
-    async def _process(self, exchange: Exchange) -> Processed:
-        return await self._requests.process(exchange.body)
+    async def _process(self, exchange: Exchange) -> Processed | Answer:
+        try:
+            return await self._requests.process(exchange.body)
+        except WaifuError as error:
+            return failure(error, OURS, status_of(error))
 
     async def _task(self, exchange: Exchange) -> Any:
         return await self._requests.task(exchange.body)
