@@ -16,6 +16,8 @@ from support import LIMIT
 from waifu_llm.channels import Delivered, saying
 from waifu_llm.channels.accepted import Accepted
 
+Held = tuple[asyncio.Event, asyncio.Event]
+
 pytestmark = pytest.mark.usefixtures("auth_token")
 
 
@@ -264,10 +266,9 @@ async def test_a_request_that_goes_away_when_it_is_settled_costs_no_answer(
     assert await states(stage) == ["answered"]
 
 
-async def test_a_request_that_goes_away_at_the_end_is_answered_with_words(
-    staged: Staged, twilio: FakeTwilio, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = await staged(table(api_url=twilio.url))
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Held:
+    """An answer is in the store, by the first; it goes on with the second."""
     is_kept, may_end = asyncio.Event(), asyncio.Event()
     plain = Accepted._kept
 
@@ -278,6 +279,14 @@ async def test_a_request_that_goes_away_at_the_end_is_answered_with_words(
         return done
 
     monkeypatch.setattr(Accepted, "_kept", kept)
+    return is_kept, may_end
+
+
+async def test_a_request_that_goes_away_at_the_end_is_answered_with_words(
+    staged: Staged, twilio: FakeTwilio, held: Held
+) -> None:
+    first = await staged(table(api_url=twilio.url))
+    is_kept, may_end = held
     request = asyncio.create_task(hear(first, "Hi"))
     await is_kept.wait()
     request.cancel()
@@ -289,20 +298,9 @@ async def test_a_request_that_goes_away_at_the_end_is_answered_with_words(
     assert [each.get("Body") for each in twilio.sent] == ["You said: Hi"]
 
 
-async def test_an_answer_that_is_decided_at_the_end_is_said(
-    staged: Staged, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_answer_that_is_decided_at_the_end_is_said(staged: Staged, held: Held) -> None:
     stage = await staged(table())
-    is_kept, may_end = asyncio.Event(), asyncio.Event()
-    plain = Accepted._kept
-
-    async def kept(self: Accepted, *given: Any) -> Any:
-        done = await plain(self, *given)
-        is_kept.set()
-        await may_end.wait()
-        return done
-
-    monkeypatch.setattr(Accepted, "_kept", kept)
+    is_kept, may_end = held
     request = asyncio.create_task(hear(stage, "Hi"))
     await is_kept.wait()
     asyncio.get_running_loop().call_later(0.1, may_end.set)
