@@ -43,12 +43,11 @@ ORPHAN = """
 
 
 @pytest.fixture
-def second_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A program with one migration more."""
+def newer(tmp_path: Path) -> Path:
+    """The migrations of a program that has one more."""
     folder = tmp_path / "newer"
     shutil.copytree(migrating.FOLDER, folder)
     (folder / "versions" / "v0004_second.py").write_text(SECOND)
-    monkeypatch.setattr(migrating, "FOLDER", folder)
     return folder
 
 
@@ -71,9 +70,8 @@ async def test_what_is_there_stays_when_it_is_opened_again(store, tmp_path) -> N
         await database.close()
 
 
-async def test_a_newer_schema_is_refused_in_words(
-    store, tmp_path, second_version, monkeypatch
-) -> None:
+async def test_a_newer_schema_is_refused_in_words(store, tmp_path, newer, monkeypatch) -> None:
+    monkeypatch.setattr(migrating, "FOLDER", newer)
     await (await open_database(store, tmp_path)).close()
     monkeypatch.undo()
     with pytest.raises(Unavailable, match=r"newer waifu-llm: its schema is 0004, .* up to 0003"):
@@ -81,10 +79,8 @@ async def test_a_newer_schema_is_refused_in_words(
 
 
 async def test_an_older_schema_is_brought_to_the_newer_one(
-    store, tmp_path, second_version, monkeypatch
+    store, tmp_path, newer, monkeypatch
 ) -> None:
-    newer = migrating.FOLDER
-    monkeypatch.undo()
     old = await open_database(store, tmp_path)
     await old.write(lambda connection: connection.execute(chat("kept")))
     await old.close()
@@ -97,10 +93,8 @@ async def test_an_older_schema_is_brought_to_the_newer_one(
 
 @SQLITE
 async def test_a_copy_is_kept_before_a_file_is_migrated(
-    store, tmp_path, second_version, monkeypatch
+    store, tmp_path, newer, monkeypatch
 ) -> None:
-    newer = migrating.FOLDER
-    monkeypatch.undo()
     old = await open_database(store, tmp_path)
     await old.write(lambda connection: connection.execute(chat("kept")))
     await old.close()
@@ -126,18 +120,16 @@ def copies(store: str) -> list[Path]:
 
 @SQLITE
 async def test_a_table_that_is_made_anew_takes_nothing_along(
-    store, tmp_path, second_version, monkeypatch
+    store, tmp_path, newer, monkeypatch
 ) -> None:
     """SQLite changes a column by making the table anew: what refers to its rows has to stay."""
-    newer = migrating.FOLDER
-    monkeypatch.undo()
     old = await open_database(store, tmp_path)
     await old.write(lambda connection: connection.execute(chat("kept")))
     said = {"role": "user", "content": "kept too", "created": 0.0}
     told = insert(messages).values(id=new_id(), chat=1, **said)
     await old.write(lambda connection: connection.execute(told))
     await old.close()
-    (second_version / "versions" / "v0004_second.py").write_text(CHATS_ANEW)
+    (newer / "versions" / "v0004_second.py").write_text(CHATS_ANEW)
     monkeypatch.setattr(migrating, "FOLDER", newer)
     database = await open_database(store, tmp_path)
     count = select(func.count()).select_from(messages)
@@ -149,12 +141,10 @@ async def test_a_table_that_is_made_anew_takes_nothing_along(
 
 @SQLITE
 async def test_a_migration_that_leaves_rows_without_theirs_is_undone(
-    store, tmp_path, second_version, monkeypatch
+    store, tmp_path, newer, monkeypatch
 ) -> None:
-    newer = migrating.FOLDER
-    monkeypatch.undo()
     await (await open_database(store, tmp_path)).close()
-    (second_version / "versions" / "v0004_second.py").write_text(SECOND + ORPHAN)
+    (newer / "versions" / "v0004_second.py").write_text(SECOND + ORPHAN)
     monkeypatch.setattr(migrating, "FOLDER", newer)
     with pytest.raises(Unavailable, match="a row of `members` would refer to one of `users`"):
         await open_database(store, tmp_path)
@@ -164,14 +154,10 @@ async def test_a_migration_that_leaves_rows_without_theirs_is_undone(
     await database.close()
 
 
-async def test_a_migration_that_fails_changes_nothing(
-    store, tmp_path, second_version, monkeypatch
-) -> None:
-    newer = migrating.FOLDER
-    monkeypatch.undo()
+async def test_a_migration_that_fails_changes_nothing(store, tmp_path, newer, monkeypatch) -> None:
     await (await open_database(store, tmp_path)).close()
     broken = SECOND + "    raise RuntimeError('half-way')\n"
-    (second_version / "versions" / "v0004_second.py").write_text(broken)
+    (newer / "versions" / "v0004_second.py").write_text(broken)
     monkeypatch.setattr(migrating, "FOLDER", newer)
     with pytest.raises(RuntimeError, match="half-way"):
         await open_database(store, tmp_path)
@@ -212,10 +198,8 @@ async def test_a_database_of_somebody_elses_is_left_alone(store, tmp_path, postg
 
 
 async def test_who_only_looks_brings_nothing_to_a_newer_schema(
-    store, tmp_path, second_version, monkeypatch
+    store, tmp_path, newer, monkeypatch
 ) -> None:
-    newer = migrating.FOLDER
-    monkeypatch.undo()
     await (await open_database(store, tmp_path)).close()
     monkeypatch.setattr(migrating, "FOLDER", newer)
     with pytest.raises(Unavailable, match=r"made by an older waifu-llm\. `waifu-llm serve` brings"):
