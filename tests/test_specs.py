@@ -1,4 +1,5 @@
 import hashlib
+import shlex
 from pathlib import Path
 
 import pytest
@@ -259,6 +260,14 @@ def test_a_change_of_what_is_built_or_of_its_tools_is_another_lock(folder):
     (folder / "build.lock").write_text("cmake==4.1\n")
     hashes.add(read(folder, BUILD).lock_hash())
     assert len(hashes) == 4
+
+
+def test_who_builds_is_told_where_the_folder_is_wherever_that_may_be(folder):
+    odd = folder.rename(folder.parent / "it's here")
+    (odd / "build.lock").touch()
+    spec = read(odd, BUILD + '[build_env]\nARGS = "-DMORE={folder}/more.cmake -DLESS=on"\n')
+    told = shlex.split(spec.told_to_builders["ARGS"])
+    assert told == [f"-DMORE={odd.as_posix()}/more.cmake", "-DLESS=on"]
 
 
 def test_an_index_of_the_operator_s_own_brings_what_would_else_be_built(folder, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from waifu_llm.errors import InvalidProvider
 LOCK, INDEX = "requirements.lock", "index"
 MODELS = "{models}"
 """As the default of a setting: the folder that models are kept in."""
+FOLDER = "{folder}"
+"""In a variable for who builds: the provider's own folder, quoted as a shell has it."""
 
 
 class SpecError(InvalidProvider):
@@ -245,6 +248,13 @@ class ProviderSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """Where the operator's own lock also finds packages. It may hold a password."""
         file = self.own_lock / INDEX if self.own_lock else None
         return file.read_text("utf-8").strip() if file and file.is_file() else ""
+
+    @property
+    def told_to_builders(self) -> dict[str, str]:
+        """The variables for who builds, with this folder where they name it. A `/` is understood on
+        each system, and a backslash would quote."""
+        folder = shlex.quote(self.folder.as_posix())
+        return {name: value.replace(FOLDER, folder) for name, value in self.build_env.items()}
 
     @property
     def host_arguments(self) -> list[str]:

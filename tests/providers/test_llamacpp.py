@@ -67,6 +67,15 @@ def ask(model: str = "script", content: str = "Hello", stream: bool = True, **pa
 both = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 
 
+@pytest.mark.compiles
+def test_what_python_does_not_use_is_not_compiled(install_local, home) -> None:
+    install_local("llamacpp")
+    files = (home / "provider_envs" / "llamacpp").rglob("*llama*.*")
+    names = " ".join(file.name for file in files)
+    assert "libllama." in names or "llama.dll" in names
+    assert "llama-common" not in names
+
+
 # What it says
 
 

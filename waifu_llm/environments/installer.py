@@ -129,8 +129,8 @@ def _builder(spec: ProviderSpec, lock: Path) -> tuple[dict[str, str], str]:
     neither uv nor pip looks at variables before it takes what was built once."""
     if lock == spec.build_lock_file:
         return {}, ""
-    builder = build_environ(spec.build_env, os.environ)
-    if builder == build_environ(spec.build_env, {}):
+    builder = build_environ(spec.told_to_builders, os.environ)
+    if builder == build_environ(spec.told_to_builders, {}):
         return builder, ""
     return builder, f"-{hashlib.sha256(repr(sorted(builder.items())).encode()).hexdigest()[:8]}"
 
