@@ -57,8 +57,11 @@ def openai_installed(home: Path) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What waits for a compiler comes last."""
-    items.sort(key=_compiles)
+    """Files that take long come first, so that nobody waits for one at the end; what waits for a
+    compiler comes last, with its whole file."""
+    long = {item.path for item in items if item.get_closest_marker("long")}
+    compiles = {item.path for item in items if _compiles(item)}
+    items.sort(key=lambda item: (item.path in compiles, item.path not in long))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

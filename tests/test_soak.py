@@ -18,6 +18,7 @@ from soak.history import History, Violation
 from soak.jobs import Heard
 
 ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.long
 
 
 def test_a_short_life_in_hostile_circumstances_breaks_no_promise() -> None:
