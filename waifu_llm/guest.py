@@ -95,7 +95,7 @@ class Guest:
         if not generation.request.helpers:
             await ask(generation.request, generation)
         elif self._house.lending:
-            await self._house.lending.answer(generation, loaded.spec, ask)
+            await self._house.lending.answer(generation, loaded, ask)
         else:
             raise Unsupported(
                 "This module has no helpers. They are there once it serves HTTP, or has a table "

@@ -10,6 +10,7 @@ from msgspec import Struct
 from waifu_llm.backend import Request, Running, Sink
 from waifu_llm.conversation import Params
 from waifu_llm.generation import Generation, Limits
+from waifu_llm.loaded import Loaded
 from waifu_llm.loads import Loads, Place
 from waifu_llm.metrics import NO_PROVIDER, Metrics
 from waifu_llm.plugins import Catalogue
@@ -61,7 +62,7 @@ is told what runs, and may interrupt that alone."""
 class Lending(Protocol):
     """Knows the helpers that a model may call."""
 
-    async def answer(self, generation: Generation, spec: ProviderSpec, ask: Ask) -> None:
+    async def answer(self, generation: Generation, loaded: Loaded, ask: Ask) -> None:
         """Have the model answer, with their help, until the generation has its end."""
 
 

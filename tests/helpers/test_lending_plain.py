@@ -53,6 +53,18 @@ async def test_a_model_that_takes_no_tools_though_its_provider_does(
     assert [bool(each.params.tools) for each in stage.model.requests] == [True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("refusal", "asked_again"), [(Unsupported("No tools."), False), (InvalidPrompt("Hm."), True)]
+)
+async def test_one_that_takes_no_tools_is_not_asked_with_them_again(
+    stage: Stage, weather: Any, refusal: Any, asked_again: bool
+) -> None:
+    """Where that is what it said, and not only a guess."""
+    await stage.answer(refusal, "Hi.")
+    await stage.answer("Hi again.")
+    assert bool(stage.model.requests[2].params.tools) is asked_again
+
+
 async def test_one_that_refuses_either_way_is_refused(stage: Stage, weather: Any) -> None:
     final = await stage.answer(Unsupported("`tiny` takes nothing."))
     assert isinstance(final.error, Unsupported)

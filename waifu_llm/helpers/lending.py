@@ -13,13 +13,15 @@ from msgspec import Struct
 
 from waifu_llm.backend import Result
 from waifu_llm.conversation import Message, ToolCall
+from waifu_llm.errors import Unsupported, WaifuError
 from waifu_llm.generation import Generation
 from waifu_llm.helpers import tools
 from waifu_llm.helpers.forms import AsTools, Form, InPlainText
 from waifu_llm.helpers.registry import Registry
 from waifu_llm.helpers.rounds import Round, Said
+from waifu_llm.helpers.toolless import Toolless
 from waifu_llm.house import Ask
-from waifu_llm.specs import ProviderSpec
+from waifu_llm.loaded import Loaded
 
 _NO_MORE = "No helper may be called any more for this answer. Answer with what you have."
 _TOO_MANY = "Too many calls at once: ask for fewer."
@@ -43,9 +45,27 @@ class Lending:
     def __init__(self, registry: Registry, limits: Limits) -> None:
         self._registry = registry
         self._limits = limits
+        self._toolless = Toolless()
 
-    async def answer(self, generation: Generation, spec: ProviderSpec, ask: Ask) -> None:
-        await _Answer(self._registry, self._limits, generation, spec, ask).give()
+    async def answer(self, generation: Generation, loaded: Loaded, ask: Ask) -> None:
+        model = _Model(loaded, generation.request.params.model_id, self._toolless)
+        await _Answer(self._registry, self._limits, generation, model, ask).give()
+
+
+class _Model(Struct):
+    """Who answers, and whether it takes tools as far as is known."""
+
+    loaded: Loaded
+    id: str | None
+    toolless: Toolless
+
+    @property
+    def takes_tools(self) -> bool:
+        can = "tools" in self.loaded.spec.capabilities
+        return can and not self.toolless.has(self.loaded, self.id)
+
+    def takes_none(self) -> None:
+        self.toolless.add(self.loaded, self.id)
 
 
 class _Answer:
@@ -56,17 +76,18 @@ class _Answer:
         registry: Registry,
         limits: Limits,
         generation: Generation,
-        spec: ProviderSpec,
+        model: _Model,
         ask: Ask,
     ) -> None:
         self._registry = registry
         self._limits = limits
         self._generation = generation
+        self._model = model
         self._ask = ask
         self._theirs = {tools.name_of(each) for each in generation.request.params.tools or ()}
         self._offered = tools.offered(registry, self._theirs)
-        with_tools = "tools" in spec.capabilities
-        self._form: Form = AsTools(self._offered) if with_tools else InPlainText(self._offered)
+        form = AsTools if model.takes_tools else InPlainText
+        self._form: Form = form(self._offered)
         self._said = Said(generation)
         self._more: list[Message] = []
         self._seconds_left = limits.seconds
@@ -90,10 +111,17 @@ class _Answer:
     async def _round(self) -> Round:
         part = await self._ask_once()
         if part.refused and isinstance(self._form, AsTools):
-            self._form = InPlainText(self._offered)  # this model takes no tools, or not these
-            part = await self._ask_once()
+            part = await self._ask_plainly(part.refused)
         if part.refused:
             self._generation.fail(part.refused)
+        return part
+
+    async def _ask_plainly(self, refusal: WaifuError) -> Round:
+        """This model takes no tools, or not these."""
+        self._form = InPlainText(self._offered)
+        part = await self._ask_once()
+        if isinstance(refusal, Unsupported) and not part.refused:
+            self._model.takes_none()
         return part
 
     async def _ask_once(self) -> Round:
