@@ -57,13 +57,15 @@ class HttpCrowd:
         """
         async with connect(self._websocket_url) as client:
             while not (self.ending.is_set() and self._left.empty()):
-                with suppress(TimeoutError):
+                try:
                     async with asyncio.timeout(0.5):
                         when, session = await self._left.get()
-                    await asyncio.sleep(max(0.0, when - asyncio.get_running_loop().time()))
-                    if await client.interrupt(session=session):
-                        raise Violation(f"{session} ran on after its client went")
-                    self.outcomes["interrupted upstream"] += 1
+                except TimeoutError:
+                    continue
+                await asyncio.sleep(max(0.0, when - asyncio.get_running_loop().time()))
+                if await client.interrupt(session=session):
+                    raise Violation(f"{session} ran on after its client went")
+                self.outcomes["interrupted upstream"] += 1
 
 
 class HttpClient:

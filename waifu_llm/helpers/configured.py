@@ -105,6 +105,7 @@ class Configured:
         return self._by_command(name, command, table)
 
     def _by_url(self, table: Table) -> Way:
+        _see_that_it_lacks(table, "a helper with a `url`", "tools", "env")
         if not table.capabilities:
             raise ValueError("it names no `capabilities`")
         known = {each.name: each for each in map(capability, table.capabilities)}
@@ -112,6 +113,7 @@ class Configured:
         return HttpWay(self._outgoing, read_url(table.url), NEARBY, known, token)
 
     def _by_address(self, name: str, address: str, table: Table) -> Way:
+        _see_that_it_lacks(table, "an MCP server at an address", "capabilities", "env")
         url, token = read_url(address), self._token(table)
         return McpWay(
             name,
@@ -123,6 +125,7 @@ class Configured:
         )
 
     def _by_command(self, name: str, command: list[str], table: Table) -> Way:
+        _see_that_it_lacks(table, "an MCP server of a command", "capabilities", "token_env")
         program = Program(
             f"helper-{name}",
             command,
@@ -153,6 +156,12 @@ class Configured:
             raise ValueError(f"the variable `{name}` that it names is not set")
         self._redactor.learn([value])
         return value
+
+
+def _see_that_it_lacks(table: Table, kind: str, *names: str) -> None:
+    for name in names:
+        if getattr(table, name):
+            raise ValueError(f"`{name}` means nothing for {kind}")
 
 
 def read_networks(written: tuple[str, ...], source: str) -> tuple[Network, ...]:
