@@ -27,6 +27,7 @@ from waifu_llm.workers.events import Errand, encode_errand
 PASSWORD = "p@ss/word"
 SCALING = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text("utf-8")
 CANARY = "sk-canary-of-a-client"
+pytestmark = pytest.mark.long
 
 
 async def test_a_client_cannot_tell_that_a_worker_answers(
