@@ -15,6 +15,7 @@ from waifu_llm.channels import (
     Delivered,
     Parcel,
     accepted,
+    concluding,
     outbox,
     parcels,
     talk,
@@ -202,7 +203,7 @@ async def test_nothing_overtakes_what_waits_for_the_store(
         return await plain(*given)
 
     monkeypatch.setattr(talk.Talk, "look", look)
-    monkeypatch.setattr(accepted, "_AWAY_SECONDS", 0.1)
+    monkeypatch.setattr(accepted, "AWAY_SECONDS", 0.1)
     stage = await staged(PAPER)
     await say(stage, "one", "1")
     await until(lambda: not away)
@@ -223,7 +224,7 @@ async def test_an_answer_that_meets_others_in_the_store_is_given_later(
         await plain(*given)
 
     monkeypatch.setattr(parcels, "send", send)
-    monkeypatch.setattr(accepted, "_AWAY_SECONDS", 0.01)
+    monkeypatch.setattr(concluding, "AWAY_SECONDS", 0.01)
     stage = await staged(PAPER)
     await say(stage, "Hello")
     await until(lambda: stage.channel("paper").brought)

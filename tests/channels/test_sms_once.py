@@ -14,7 +14,7 @@ from sms_stage import ANNA, hear, table
 from support import LIMIT
 
 from waifu_llm.channels import Delivered, saying
-from waifu_llm.channels.accepted import Accepted
+from waifu_llm.channels.concluding import Conclusion
 
 Held = tuple[asyncio.Event, asyncio.Event]
 
@@ -252,14 +252,14 @@ async def test_a_request_that_goes_away_when_it_is_settled_costs_no_answer(
 ) -> None:
     stage = await staged(table(api_url=twilio.url))
     requests: list[asyncio.Task[str | None]] = []
-    plain = Accepted._kept
+    plain = Conclusion._kept
 
-    async def kept(self: Accepted, *given: Any) -> Any:
+    async def kept(self: Conclusion, *given: Any) -> Any:
         requests[0].cancel()
         await asyncio.wait(requests)
         return await plain(self, *given)
 
-    monkeypatch.setattr(Accepted, "_kept", kept)
+    monkeypatch.setattr(Conclusion, "_kept", kept)
     requests.append(asyncio.create_task(hear(stage, "Hi")))
     await until(lambda: twilio.sent)
     assert [each["Body"] for each in twilio.sent] == ["You said: Hi"]
@@ -270,15 +270,15 @@ async def test_a_request_that_goes_away_when_it_is_settled_costs_no_answer(
 def held(monkeypatch: pytest.MonkeyPatch) -> Held:
     """An answer is in the store, by the first; it goes on with the second."""
     is_kept, may_end = asyncio.Event(), asyncio.Event()
-    plain = Accepted._kept
+    plain = Conclusion._kept
 
-    async def kept(self: Accepted, *given: Any) -> Any:
+    async def kept(self: Conclusion, *given: Any) -> Any:
         done = await plain(self, *given)
         is_kept.set()
         await may_end.wait()
         return done
 
-    monkeypatch.setattr(Accepted, "_kept", kept)
+    monkeypatch.setattr(Conclusion, "_kept", kept)
     return is_kept, may_end
 
 

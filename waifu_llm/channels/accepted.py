@@ -10,11 +10,11 @@ import asyncio
 import logging
 
 from waifu_llm.asking import Closing
-from waifu_llm.channels import parcels, people, received, spending, stops
+from waifu_llm.channels import people, received, spending, stops
 from waifu_llm.channels.channel import Said, Taken
-from waifu_llm.channels.desk import Desk
+from waifu_llm.channels.concluding import Conclusion, settle
+from waifu_llm.channels.desk import AWAY_SECONDS, Desk
 from waifu_llm.channels.outbox import Outbox
-from waifu_llm.channels.people import Person
 from waifu_llm.channels.received import Received
 from waifu_llm.channels.saying import Saying
 from waifu_llm.channels.talk import Question
@@ -28,7 +28,6 @@ from waifu_llm.tasks import Tasks
 
 MOST_TRIES = 5
 """How often one is taken up again that the module does not survive."""
-_AWAY_SECONDS = 5.0
 log = logging.getLogger("waifu_llm.channels")
 
 
@@ -41,7 +40,6 @@ class Accepted:
         self._saying = Saying(desk, outbox)
         self._tasks = Tasks()
         self._under_way: dict[str, Work] = {}
-        self._is_closing = False
 
     async def open(self) -> None:
         await self._saying.open()
@@ -50,7 +48,7 @@ class Accepted:
     async def close(self) -> None:
         """What is under way is put down; it is in the store. But what is decided is said: whoever
         waits for it is the only one who has it."""
-        self._is_closing = True
+        self._desk.is_closing = True
         for work in self._under_way.values():
             if work.task and not work.is_decided:
                 work.task.cancel()
@@ -62,62 +60,85 @@ class Accepted:
         known, name = list(self._under_way), self._desk.name
         found = await self._desk.store.write(lambda each: received.unanswered(each, name, known))
         for message in found:
-            if message.key not in self._under_way:
+            if message.key not in self._under_way and not self._desk.is_closing:
                 self._start(message, Work())
 
     async def take(self, said: Said, within: float) -> Taken:
-        """See `Conversations.take`. Of copies that come together one is taken."""
+        """See `Conversations.take`. Of copies that come together one is taken; the others are told
+        what it is told."""
         key = received.key_of(said.id)
-        if key in self._under_way:
+        if known := self._under_way.get(key):
+            await known.kept()
             return Taken("known")
         self._desk.see_that_there_is_room()
         work = self._under_way[key] = Work()
+        work.is_waited_for = within > 0
+        work.keeping = self._tasks.start(self._keep(said, key, work))
+        try:
+            state = await work.kept()
+        except asyncio.CancelledError:
+            work.is_waited_for = False
+            raise
+        if state != "accepted":
+            return Taken("known" if state == "known" else "refused")
+        if not (work.task and work.is_waited_for):
+            return Taken("later")
+        return await self._saying.wait(work, within)
+
+    async def _keep(self, said: Said, key: str, work: Work) -> str:
+        """Whoever waits for it may go: once it is in the store it is worked on, or what the same
+        person writes next would overtake it."""
         state = ""
+        self._desk.waiting += 1
         try:
             state = await self._accept(said)
         finally:
-            if state != "accepted":
+            self._desk.waiting -= 1
+            if state != "accepted" or self._desk.is_closing:
                 del self._under_way[key]
-        if state != "accepted":
-            return Taken("known" if state == "known" else "refused")
-        work.is_waited_for = within > 0
-        message = Received(key, said.person, said.text, dict(said.about), 0)
-        self._start(message, work)
-        if not work.is_waited_for:
-            return Taken("later")
-        return await self._saying.wait(message, work, within)
+        if state == "waits":
+            await self.resume()
+            return "known"
+        if state == "accepted" and not self._desk.is_closing:
+            self._start(Received(key, said.person, said.text, dict(said.about), 0), work)
+        return state
 
     async def _accept(self, said: Said) -> str:
-        desk = self._desk
+        desk, key = self._desk, received.key_of(said.id)
         if not desk.allows(said.person):
             desk.counts["refused"] += 1
             return "refused"
         async with desk.counting:
-            state, why = await desk.store.write(lambda each: self._accepted(each, said))
-        desk.counts[state] += 1
+            state, why = await desk.store.write_once(
+                lambda each: self._accepted(each, said),
+                lambda each: received.is_known(each, desk.name, key),
+            )
+        desk.counts["known" if state == "waits" else state] += 1
         if why:
             desk.trouble(f"Somebody is not answered: the limit is {why}.")
         return state
 
     async def _accepted(self, transaction: Transaction, said: Said) -> tuple[str, str]:
+        """`waits`: it is in the store though it was said that it is not, and nobody works on it."""
         desk = self._desk
-        if await received.is_known(transaction, desk.name, received.key_of(said.id)):
-            return "known", ""
+        if known := await received.state_of(transaction, desk.name, received.key_of(said.id)):
+            return "waits" if known == "accepted" else "known", ""
         whose = who(said.person)
         why = await spending.why_not(transaction, desk.name, whose, desk.limits)
         if why or await stops.has_stopped(transaction, desk.name, whose):
-            known = await people.find(transaction, desk.name, said.person)
-            if known:  # and nothing is kept of who is not
-                await received.accept(transaction, desk.name, known.number, said, "refused")
+            person = await people.find(transaction, desk.name, said.person)
+            if person:  # and nothing is kept of who is not known
+                await received.accept(transaction, desk.name, person.number, said, "refused")
             return "refused", why or ""
-        person = await people.find_or_make(transaction, desk.store.engine, desk.name, said.person)
-        await received.accept(transaction, desk.name, person.number, said, "accepted")
+        made = await people.find_or_make(transaction, desk.store.engine, desk.name, said.person)
+        await received.accept(transaction, desk.name, made.number, said, "accepted")
         return "accepted", ""
 
     # Answering
 
     def _start(self, message: Received, work: Work) -> None:
         self._under_way[message.key] = work
+        work.message = message
         self._desk.waiting += 1
         work.task = self._tasks.start(self._answer(message, work))
 
@@ -143,22 +164,21 @@ class Accepted:
                     return await self._answer_now(message, work)
             except (StoreAway, Busy) as error:
                 log.info("channel %s answers later: %s", self._desk.name, error)
-                work.is_decided = False
-                if self._is_closing:
+                if self._desk.is_closing:
                     return ""
-            await asyncio.sleep(_AWAY_SECONDS)
+            await asyncio.sleep(AWAY_SECONDS)
 
     async def _answer_now(self, message: Received, work: Work) -> str:
         desk = self._desk
         if message.tries > MOST_TRIES:
             desk.trouble(f"A message is given up after {MOST_TRIES} tries.")
-            return await self._settle(message, "failed")
+            return await settle(desk, message, "failed")
         question = await desk.store.write(lambda each: self._looked(each, message))
         if question is None:
             desk.counts["deleted"] += 1
             return ""
         if question.person.stopped:
-            return await self._settle(message, "refused")
+            return await settle(desk, message, "refused")
         try:
             said, is_answer = await desk.talk.ask(question), True
         except NOT_NOW:
@@ -167,8 +187,9 @@ class Accepted:
             desk.trouble(f"There is no answer: {error.message}")
             said, is_answer = desk.persona.excuse, False
         if not said:
-            return await self._settle(message, "failed", question.person)
-        return await self._conclude(message, question if is_answer else None, said, work)
+            return await settle(desk, message, "failed", question.person)
+        answered = question if is_answer else None
+        return await Conclusion(desk, self._outbox, message, answered, said).reach(work)
 
     async def _looked(self, transaction: Transaction, message: Received) -> Question | None:
         """None where it was deleted meanwhile: nobody is made anew for it. That it is tried counts
@@ -178,81 +199,3 @@ class Accepted:
             return None
         await received.tried(transaction, name, message.key, message.tries)
         return await self._desk.talk.look(transaction, message.address, message.text)
-
-    async def _conclude(
-        self, message: Received, question: Question | None, said: str, work: Work
-    ) -> str:
-        """The text, where whoever waits is to say it; else the outbox has it. An excuse is no part
-        of the conversation."""
-        desk = self._desk
-        text, cost = desk.channel.shape(said)
-        async with desk.counting:
-            work.is_decided, work.text = True, text
-            by_us = not work.is_waited_for
-            try:
-                state, by_us = await desk.store.write(
-                    lambda each: self._kept(each, message, question, text, cost, by_us)
-                )
-            except (*NOT_NOW, Busy):
-                raise
-            except WaifuError as error:  # the chat went meanwhile
-                desk.trouble(f"An answer is not said: {error.message}")
-                return await self._settle(message, "refused")
-        desk.counts[state] += 1
-        if not by_us:
-            return text if state == "answered" else ""
-        work.is_waited_for = False
-        self._outbox.wake()
-        return ""
-
-    async def _kept(
-        self,
-        transaction: Transaction,
-        message: Received,
-        question: Question | None,
-        text: str,
-        cost: int,
-        by_us: bool,
-    ) -> tuple[str, bool]:
-        """What came of it, and whether the outbox has it: also where an earlier answer is still on
-        its way, which this one would overtake."""
-        name, engine = self._desk.name, self._desk.store.engine
-        if not await received.is_waiting(transaction, name, message.key):
-            return "deleted", by_us  # and whoever wrote it with it
-        person = await people.find_or_make(transaction, engine, name, message.address)
-        if why := await self._why_not(transaction, person, cost):
-            self._desk.trouble(f"Somebody is not answered: {why}.")
-            await spending.note_reply(transaction, name, person.who, 0)  # the model was asked
-            await received.settle(transaction, name, message.key, "refused")
-            return "refused", by_us
-        if question:
-            await self._desk.talk.keep(transaction, question, text)
-        await spending.note_reply(transaction, name, person.who, cost)
-        by_us = by_us or await parcels.are_under_way(transaction, name, message.address)
-        await received.settle(transaction, name, message.key, "answered" if by_us else "saying")
-        if by_us:
-            to = person.user, message.address
-            await parcels.send(transaction, name, *to, text, message.about)
-        return "answered", by_us
-
-    async def _why_not(self, transaction: Transaction, person: Person, cost: int) -> str:
-        """Much may have changed while the model was asked."""
-        desk = self._desk
-        if person.stopped:
-            return "nothing more is wanted"
-        if await spending.is_too_dear(transaction, desk.name, person.who, desk.limits, cost):
-            return "the limit of costs is reached"
-        return ""
-
-    async def _settle(self, message: Received, state: str, asked: Person | None = None) -> str:
-        """`asked` is for whom the model was: that counts, though nothing is said."""
-        name = self._desk.name
-
-        async def work(transaction: Transaction) -> None:
-            await received.settle(transaction, name, message.key, state)
-            if asked:
-                await spending.note_reply(transaction, name, asked.who, 0)
-
-        await self._desk.store.write(work)
-        self._desk.counts[state] += 1
-        return ""

@@ -74,8 +74,12 @@ class ChannelConversations:
     # What no model is asked about
 
     async def note(self, person: str, id: str, *, stopped: bool | None = None) -> bool:
+        key = received.key_of(id)
         async with self._desk.counting:
-            return await self._store.write(lambda each: self._noted(each, person, id, stopped))
+            return await self._store.write_once(
+                lambda each: self._noted(each, person, id, stopped),
+                lambda each: received.is_known(each, self.name, key),
+            )
 
     async def _noted(
         self, transaction: Transaction, address: str, id: str, stopped: bool | None
@@ -123,12 +127,14 @@ class ChannelConversations:
         said = await talk.ask(question)
         shaped, cost = self._desk.channel.shape(said) if limited else (said, 0)
 
+        kept: list[str] = []
+
         async def keep(transaction: Transaction) -> None:
-            await talk.keep(transaction, question, shaped)
+            kept.append(await talk.keep(transaction, question, shaped))
             if limited:
                 await spending.note_reply(transaction, self.name, question.person.who, cost)
 
-        await self._store.write(keep)
+        await self._store.write_once(keep, lambda each: talk.has_kept(each, kept[-1]))
         return shaped
 
     async def _refuse_too_much(self, transaction: Transaction, question: Question) -> None:

@@ -16,6 +16,8 @@ from waifu_llm.channels.talk import Talk
 from waifu_llm.errors import Overloaded
 from waifu_llm.turns import Turns
 
+AWAY_SECONDS = 5.0
+"""Before another try of what the store could not do."""
 log = logging.getLogger("waifu_llm.channels")
 
 
@@ -44,6 +46,7 @@ class Desk:
         """The limits are looked at and counted upon by one at a time."""
         self.counts: Counter[str] = Counter()
         self.waiting = 0
+        self.is_closing = False
         self.last_trouble: dict[str, Any] = {}
 
     def trouble(self, what: str) -> None:

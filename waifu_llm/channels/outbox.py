@@ -7,11 +7,11 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 from waifu_llm.channels import parcels
 from waifu_llm.channels.channel import Channel, Delivered, Parcel
 from waifu_llm.channels.store import Store
+from waifu_llm.chats.transaction import Transaction
 from waifu_llm.errors import WaifuError
 from waifu_llm.turns import Turns
 
@@ -36,6 +36,9 @@ class Outbox:
         self._something = asyncio.Event()
         self._turns = Turns()
         self._is_closing = False
+        self._looking = asyncio.Lock()
+        self._in_hand: set[str] = set()
+        """The ids of what is being brought, until it is noted what came of it."""
         self._carriers: list[asyncio.Task[None]] = []
         self._counts: Counter[str] = Counter()
 
@@ -83,8 +86,17 @@ class Outbox:
                 await asyncio.sleep(_AWAY_SECONDS)
 
     async def _next(self) -> Parcel | None:
-        self._something.clear()
-        return await self._store.write(lambda each: parcels.next_one(each, self._channel.name))
+        """One carrier looks at a time, so that what nobody has in hand is known."""
+        async with self._looking:
+            self._something.clear()
+            parcel = await self._store.write(self._taken)
+            if parcel:
+                self._in_hand.add(parcel.id)
+            return parcel
+
+    async def _taken(self, transaction: Transaction) -> Parcel | None:
+        await parcels.put_back(transaction, self._channel.name, self._in_hand)
+        return await parcels.next_one(transaction, self._channel.name)
 
     async def _wait(self) -> None:
         """Until there is something, or something is due again."""
@@ -112,7 +124,7 @@ class Outbox:
     async def _note(self, parcel: Parcel, came: Delivered) -> None:
         """Until it is noted: a parcel that went must not go again."""
 
-        async def work(transaction: Any) -> None:
+        async def work(transaction: Transaction) -> None:
             if came.outcome == "later":
                 pause = min(FIRST_PAUSE * 2 ** (parcel.tries - 1), LONGEST_PAUSE)
                 await parcels.again(transaction, parcel.id, pause)
@@ -121,7 +133,9 @@ class Outbox:
 
         while True:
             try:
-                return await self._store.write(work)
+                await self._store.write(work)
+                self._in_hand.discard(parcel.id)
+                return
             except WaifuError as error:
                 log.warning("channel %s: %s", self._channel.name, error)
                 await asyncio.sleep(_AWAY_SECONDS)

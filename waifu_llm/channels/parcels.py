@@ -6,7 +6,7 @@ Each function is part of a transaction. The words of what is gone are taken out 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -56,6 +56,13 @@ async def next_one(transaction: Transaction, channel: str) -> Parcel | None:
     if row and await _is_refused(transaction, row):
         return None
     return _as_parcel(row) if row else None
+
+
+async def put_back(transaction: Transaction, channel: str, besides: Collection[str]) -> None:
+    """What is being brought, and is in nobody's hands: a commit that seemed to fail took it."""
+    sending = channel_parcels.c.channel == channel, channel_parcels.c.state == "sending"
+    strays = update(channel_parcels).where(*sending, channel_parcels.c.id.not_in(besides))
+    await transaction.run(strays.values(state="waiting"))
 
 
 async def _is_refused(transaction: Transaction, row: AnyRow) -> bool:

@@ -40,9 +40,10 @@ def key_of(id: str) -> str:
     return hashlib.sha256(id.encode("utf-8", "replace")).hexdigest()
 
 
-async def is_known(transaction: Transaction, channel: str, key: str) -> bool:
-    statement = select(channel_received.c.id).where(*_this(channel, key))
-    return await transaction.first(statement) is not None
+async def state_of(transaction: Transaction, channel: str, key: str) -> str | None:
+    """None of what never came."""
+    row = await transaction.first(select(channel_received.c.state).where(*_this(channel, key)))
+    return row.state if row else None
 
 
 async def accept(
@@ -63,10 +64,12 @@ async def accept(
     await transaction.run(insert(channel_received).values(values))
 
 
+async def is_known(transaction: Transaction, channel: str, key: str) -> bool:
+    return await state_of(transaction, channel, key) is not None
+
+
 async def is_waiting(transaction: Transaction, channel: str, key: str) -> bool:
-    waits = channel_received.c.state == "accepted"
-    statement = select(channel_received.c.id).where(*_this(channel, key), waits)
-    return await transaction.first(statement) is not None
+    return await state_of(transaction, channel, key) == "accepted"
 
 
 async def settle(transaction: Transaction, channel: str, key: str, state: str) -> None:

@@ -7,18 +7,22 @@ that moment nobody knows, and that is what the store says of them.
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Awaitable, Callable
 
 from waifu_llm.channels import parcels, people, received
 from waifu_llm.channels.channel import Taken
-from waifu_llm.channels.desk import Desk
+from waifu_llm.channels.desk import AWAY_SECONDS, Desk
 from waifu_llm.channels.outbox import Outbox
-from waifu_llm.channels.received import Received
 from waifu_llm.channels.work import Work
+from waifu_llm.chats.database import StoreAway
 from waifu_llm.chats.transaction import Transaction
+from waifu_llm.errors import Busy
 from waifu_llm.tasks import Tasks
 
 MOMENT_SECONDS = 1.0
 """In which what was handed over is on the wire."""
+log = logging.getLogger("waifu_llm.channels")
 
 
 class Saying:
@@ -27,7 +31,8 @@ class Saying:
     def __init__(self, desk: Desk, outbox: Outbox) -> None:
         self._desk = desk
         self._outbox = outbox
-        self._tasks = Tasks()
+        self._noting = Tasks()
+        self._bringing = Tasks()
         self._handed: set[str] = set()
 
     async def open(self) -> None:
@@ -37,26 +42,27 @@ class Saying:
             self._desk.trouble(f"Of {count} answers it is not known whether they were heard.")
 
     async def close(self) -> None:
-        self._tasks.cancel()
-        await self._tasks.over()
+        self._noting.cancel()
+        await self._noting.over()
+        await self._bringing.over()
         await self._note(self._handed)
 
-    async def wait(self, message: Received, work: Work, seconds: float) -> Taken:
+    async def wait(self, work: Work, seconds: float) -> Taken:
         """See `Work.wait`."""
         try:
             taken = await work.wait(seconds)
         except asyncio.CancelledError:
             if work.is_waited_for:
-                self._tasks.start(self._bring(message, work))
+                self._bringing.start(self._bring(work))
             raise
         if taken.outcome == "answered":
-            self._handed.add(message.key)
-            self._tasks.start(self._note_soon(message.key))
+            self._handed.add(work.message.key)
+            self._noting.start(self._note_soon(work.message.key))
         return taken
 
     async def _note_soon(self, key: str) -> None:
         await asyncio.sleep(MOMENT_SECONDS)
-        await self._note({key})
+        await self._patiently(lambda: self._note({key}))
 
     async def _note(self, keys: set[str]) -> None:
         if keys:
@@ -64,10 +70,10 @@ class Saying:
             await self._desk.store.write(lambda each: received.said(each, name, noted))
             self._handed -= set(noted)
 
-    async def _bring(self, message: Received, work: Work) -> None:
+    async def _bring(self, work: Work) -> None:
         """Who waited went away when it was settled already: for certain nobody has said it."""
         await work.over
-        name = self._desk.name
+        name, message = self._desk.name, work.message
 
         async def send(transaction: Transaction) -> None:
             person = await people.find(transaction, name, message.address)
@@ -75,5 +81,17 @@ class Saying:
                 to = person.user, message.address
                 await parcels.send(transaction, name, *to, work.text, message.about)
 
-        await self._desk.store.write(send)
+        await self._patiently(lambda: self._desk.store.write(send))
         self._outbox.wake()
+
+    async def _patiently(self, do: Callable[[], Awaitable[None]]) -> None:
+        """Over an outage of the store: nobody else will do it."""
+        while True:
+            try:
+                await do()
+                return
+            except (StoreAway, Busy) as error:
+                log.info("channel %s notes it later: %s", self._desk.name, error)
+                if self._desk.is_closing:
+                    return
+            await asyncio.sleep(AWAY_SECONDS)

@@ -26,3 +26,19 @@ class Store:
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         return await self._database.write(lambda connection: work(Transaction(connection)))
+
+    async def write_once(
+        self,
+        work: Callable[[Transaction], Awaitable[T]],
+        is_done: Callable[[Transaction], Awaitable[bool]],
+    ) -> T:
+        """What is not to be done twice. A commit may have come through though it seems to have
+        failed: so another try asks first whether it `is_done`."""
+        told: list[T] = []
+
+        async def once(transaction: Transaction) -> T:
+            if not (told and await is_done(transaction)):
+                told.append(await work(transaction))
+            return told[-1]
+
+        return await self.write(once)

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Sequence
 
 from msgspec import Struct
+from sqlalchemy import select
 
 from waifu_llm.asking import Closing
 from waifu_llm.channels import people
@@ -22,6 +23,7 @@ from waifu_llm.channels.store import Store
 from waifu_llm.chats import history, keeping
 from waifu_llm.chats.answering import Wanted
 from waifu_llm.chats.fields import storable
+from waifu_llm.chats.tables import messages
 from waifu_llm.chats.transaction import Transaction
 from waifu_llm.conversation import Message
 from waifu_llm.errors import Unavailable, WaifuError
@@ -59,8 +61,8 @@ class Talk:
         person = await people.find_or_make(transaction, engine, self._channel, address)
         said = await history.said_before(transaction, person.chat, None, self._store.most_messages)
         kept = storable(text)[:LONGEST_QUESTION]
-        messages = history.as_messages([*said, ("user", kept, None)], several=False)
-        return Question(person, kept, messages)
+        whole = history.as_messages([*said, ("user", kept, None)], several=False)
+        return Question(person, kept, whole)
 
     async def ask(self, question: Question) -> str:
         """
@@ -87,8 +89,9 @@ class Talk:
             raise Unavailable("The model says nothing.")
         return text.strip()
 
-    async def keep(self, transaction: Transaction, question: Question, text: str) -> None:
-        """
+    async def keep(self, transaction: Transaction, question: Question, text: str) -> str:
+        """Returns the id of the question, for `has_kept`.
+
         Raises:
             InvalidMessage: When the chat went meanwhile: nothing is kept then.
         """
@@ -101,4 +104,10 @@ class Talk:
             user=question.person.user,
             text=question.text,
         )
-        await keeping.keep(wanted, transaction, text)
+        _, told = await keeping.keep(wanted, transaction, text)
+        assert told
+        id: str = told["llm_response"]["question_id"]
+        return id
+
+    async def has_kept(self, transaction: Transaction, id: str) -> bool:
+        return await transaction.first(select(messages.c.id).where(messages.c.id == id)) is not None

@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import Literal, Protocol, TypeVar
+from typing import ClassVar, Literal, Protocol, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -40,6 +40,7 @@ class StoreAway(Unavailable):
     `why` is for the log: what the driver says of hosts and files is nothing for clients.
     """
 
+    http_status: ClassVar[int] = 503
     why = ""
 
 
