@@ -11,6 +11,8 @@ scripts/soak --job-kills 25   kill the core so often among jobs that a store kee
 scripts/soak --chats 10000    send so many instructions of all types over both doors instead
 scripts/soak --chats 10000 --chat-kills 50 --store postgresql://…   and kill the core so often
 scripts/soak --channels 5000 --channel-kills 50   let people write by SMS and mail meanwhile instead
+scripts/soak --channels 2000 --channel-ends 10 --store postgresql://…   and end it in peace so often
+scripts/soak --channels 2000 --channel-outages 10   and take a PostgreSQL of its own away so often
 scripts/soak --queued 10000   let so many instructions wait for the core instead
 scripts/soak --generations 10000 --worker-kills 200   spread so many over workers, and kill those
 scripts/soak --generations 1000 --worker-halts 5 --lease 30   or have one stand still for 90 s
@@ -46,7 +48,8 @@ from soak.aftermath import (
     until_nothing_is_loaded,
 )
 from soak.brokers import restart_over_and_over
-from soak.channels import write_and_kill
+from soak.channel_troubles import Plan as ChannelPlan
+from soak.channels import write_in_trouble
 from soak.chats import send_instructions
 from soak.clients import ANSWER_SECONDS, KEYS, Crowd
 from soak.cycles import come_and_go
@@ -98,8 +101,8 @@ async def _run(home: Path, chosen: argparse.Namespace) -> None:
         store = chosen.store or str(home / "store.db")
         await send_instructions(home, store, chosen.chats, chosen.chat_kills, chosen.seed)
     elif chosen.channels:
-        draw = random.Random(chosen.seed)
-        await write_and_kill(home, chosen.channels, chosen.channel_kills, draw)
+        store = chosen.store or str(home / "store.db")
+        await write_in_trouble(home, store, _channel_plan(chosen), random.Random(chosen.seed))
     elif chosen.broker_restarts:
         await restart_over_and_over(home, chosen.broker_restarts, random.Random(chosen.seed))
     elif chosen.generations:
@@ -135,6 +138,8 @@ def _chosen() -> argparse.Namespace:
     parser.add_argument("--chat-kills", type=int, default=0)
     parser.add_argument("--channels", type=int, default=0)
     parser.add_argument("--channel-kills", type=int, default=0)
+    parser.add_argument("--channel-ends", type=int, default=0)
+    parser.add_argument("--channel-outages", type=int, default=0)
     parser.add_argument("--store", default="")
     parser.add_argument("--schemas", type=int, default=0)
     parser.add_argument("--http", type=float, default=0)
@@ -168,6 +173,15 @@ def _plan(chosen: argparse.Namespace) -> Plan:
         slow_seconds=chosen.slow,
         lease=chosen.lease,
         plain=chosen.plain,
+    )
+
+
+def _channel_plan(chosen: argparse.Namespace) -> ChannelPlan:
+    return ChannelPlan(
+        messages=chosen.channels,
+        kills=chosen.channel_kills,
+        ends=chosen.channel_ends,
+        outages=chosen.channel_outages,
     )
 
 

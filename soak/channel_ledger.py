@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from soak.history import Violation
 GRACE_SECONDS = 2.0
 """What left the module before it heard of a STOP may arrive so long after."""
 _LAST = 20
+_MOST_WORDS = 12
 
 
 @dataclass
@@ -45,7 +47,9 @@ class Person:
         """From the word that a STOP was heard, until a START was sent."""
 
     def asks(self, *, is_stopped: bool = False) -> Asked:
-        asked = Asked(f"{self.address} {len(self.asked)}", is_stopped=is_stopped)
+        text = f"{self.address} {len(self.asked)}"
+        longer = " word" * (zlib.crc32(text.encode()) % _MOST_WORDS)  # and longer answered
+        asked = Asked(text + longer, is_stopped=is_stopped)
         self.asked.append(asked)
         return asked
 
@@ -61,6 +65,8 @@ class Ledger:
 
     def __init__(self) -> None:
         self.people: dict[tuple[str, str], Person] = {}
+        self.refused: Counter[str] = Counter()
+        """What those who brought something were told that was not taken."""
 
     def person(self, channel: str, address: str) -> Person:
         return self.people.setdefault((channel, address), Person(channel, address))

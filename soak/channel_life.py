@@ -1,31 +1,28 @@
-"""A real module with three channels and a store: killed, and started again at the same ports."""
+"""A real module with three channels and a store: killed, or ended in peace, and started again at
+the same ports."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import signal
-import sqlite3
-from collections import Counter
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from fake_twilio import ACCOUNT, NUMBER, TOKEN, URL
 
 from services.server import free_port
+from soak.channel_store import ChannelStore
 from soak.channel_world import World
 from soak.family import Core, start_core
 from soak.history import Violation
+from waifu_llm.app import CLOSE_SECONDS
 from waifu_llm.client import connect
 
 SETTINGS = """
-store = "sqlite"
-
 [channels.sms]
 provider = "echo"
 model = "echo"
-parameters = {{ extra = {{ first_delay_ms = 30 }} }}
+parameters = {{ extra = {{ first_delay_ms = 30, delay_ms = 10 }} }}
 account_sid = "{account}"
 number = "{number}"
 public_url = "{public_url}"
@@ -37,7 +34,7 @@ limits = {limits}
 kind = "email"
 provider = "echo"
 model = "echo"
-parameters = {{ extra = {{ first_delay_ms = 30 }} }}
+parameters = {{ extra = {{ first_delay_ms = 30, delay_ms = 10 }} }}
 address = "mail@waifu.example"
 listen_host = "127.0.0.1"
 listen_port = {smtp}
@@ -71,15 +68,20 @@ SECRETS = {
     "WAIFU_LLM_CHANNELS_MAILBOX_IMAP_PASSWORD": "a password",
 }
 QUIET_SECONDS = 90.0
+END_SECONDS = CLOSE_SECONDS + 2 + 1
+"""It promises the first two; the last is the machine's, that has other things to do."""
 _FAULTS = re.compile(r"database is locked|fault of the module|Traceback|never retrieved", re.I)
 
 
 class ChannelLife:
     """One store, and the modules that come one after the other."""
 
-    def __init__(self, home: Path, world: World) -> None:
+    def __init__(self, home: Path, store: str, world: World, seen_as: str = "") -> None:
+        """`seen_as`: the same store, by a way that is not the module's."""
         self.home = home / "module"
+        self.store = ChannelStore(seen_as or store, self.home)
         self.http, self.smtp = free_port(), free_port()
+        self._flags = ["--http-port", str(self.http), "--store", store, "--log-level", "warning"]
         self._url = ""
         self._core: Core
         self.home.mkdir()
@@ -100,8 +102,7 @@ class ChannelLife:
         Raises:
             Violation: When it does not listen.
         """
-        flags = ["--http-port", str(self.http), "--log-level", "warning"]
-        self._core, self._url = await start_core(self.home, *flags, **SECRETS)
+        self._core, self._url = await start_core(self.home, *self._flags, **SECRETS)
         if not self._url:
             raise Violation(f"the module does not start: {self._log()[-2000:]}")
 
@@ -114,6 +115,20 @@ class ChannelLife:
         await self.kill()
         await self.start()
 
+    async def end(self) -> None:
+        """As a system does that shuts down.
+
+        Raises:
+            Violation: When it takes longer than it may, or ends otherwise.
+        """
+        self._core.terminate()
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                code = await self._core.wait()
+        except TimeoutError:
+            raise Violation(f"it does not end: {self._log()[-2000:]}") from None
+        self._see_that_it_ended_well(code)
+
     async def until_quiet(self) -> None:
         """Nothing is to be answered, and nothing to be brought.
 
@@ -122,49 +137,26 @@ class ChannelLife:
         """
         try:
             async with asyncio.timeout(QUIET_SECONDS):
-                while self._waiting():
+                while await self.store.waiting():
                     await asyncio.sleep(0.2)
         except TimeoutError:
-            raise Violation(f"{self._waiting()} still wait: {self._log()[-2000:]}") from None
+            waiting = await self.store.waiting()
+            raise Violation(f"{waiting} still wait: {self._log()[-2000:]}") from None
 
     async def close(self) -> None:
         """
         Raises:
-            Violation: When it ends otherwise, its log tells of a fault, or its store is hurt.
+            Violation: When it ends otherwise, or its log tells of a fault.
         """
         async with connect(self._url) as client:
             await client.close_module()
-        if code := await self._core.wait():
-            raise Violation(f"it ended with status {code}: {self._log()[-2000:]}")
+        self._see_that_it_ended_well(await self._core.wait())
         if faults := [line for line in self._log().splitlines() if _FAULTS.search(line)]:
             raise Violation(f"the log tells of {len(faults)} faults: {faults[:5]}")
-        whole, strays = self._rows("PRAGMA integrity_check"), self._rows("PRAGMA foreign_key_check")
-        if whole != [("ok",)] or strays:
-            raise Violation(f"the store is hurt: {whole} {strays}")
 
-    def maybe(self) -> Counter[tuple[str, str]]:
-        """To whom there are answers of which nobody knows whether they arrived."""
-        sent = "SELECT channel, address FROM channel_parcels WHERE state = 'maybe'"
-        said = (
-            "SELECT people.channel, people.address FROM channel_received AS received "
-            "JOIN channel_people AS people ON people.number = received.person "
-            "WHERE received.state = 'maybe'"
-        )
-        return Counter([*self._rows(sent), *self._rows(said)])
-
-    def states(self) -> dict[str, int]:
-        told = "SELECT 'message ' || state, count(*) FROM channel_received GROUP BY state"
-        more = "SELECT 'answer ' || state, count(*) FROM channel_parcels GROUP BY state"
-        return dict([*self._rows(told), *self._rows(more)])
-
-    def _waiting(self) -> int:
-        parcels = "SELECT count(*) FROM channel_parcels WHERE state IN ('waiting', 'sending')"
-        received = "SELECT count(*) FROM channel_received WHERE state = 'accepted'"
-        return sum(self._rows(each)[0][0] for each in (parcels, received))
-
-    def _rows(self, statement: str) -> list[Any]:
-        with closing(sqlite3.connect(f"file:{self.home / 'store.db'}?mode=ro", uri=True)) as store:
-            return store.execute(statement).fetchall()
+    def _see_that_it_ended_well(self, code: int) -> None:
+        if code:
+            raise Violation(f"it ended with status {code}: {self._log()[-2000:]}")
 
     def _log(self) -> str:
         return self.home.with_name(f"{self.home.name}.log").read_text("utf-8", "replace")

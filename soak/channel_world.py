@@ -21,6 +21,8 @@ class Twilio:
     def __init__(self, ledger: Ledger, draw: random.Random) -> None:
         self._ledger = ledger
         self._draw = draw
+        self.silent = 0
+        """How often it did so."""
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._talk, "127.0.0.1", 0)
@@ -37,7 +39,9 @@ class Twilio:
             return
         self._ledger.hears("sms", sent["To"], Heard(sent["Body"]))
         await asyncio.sleep(self._draw.uniform(0, 0.05))
-        if self._draw.random() >= _SILENT:
+        if self._draw.random() < _SILENT:
+            self.silent += 1
+        else:
             writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}")
         writer.close()
 

@@ -14,6 +14,8 @@ class Proxy:
         self._open: set[asyncio.StreamWriter] = set()
         self._flows = asyncio.Event()
         self._flows.set()
+        self._speaks = asyncio.Event()
+        self._speaks.set()
         self.delay_seconds = 0.0
         self.port = 0
         self.connections = 0
@@ -33,6 +35,13 @@ class Proxy:
     def flow(self) -> None:
         self._flows.set()
 
+    def mute(self) -> None:
+        """What is asked arrives, and no answer does."""
+        self._speaks.clear()
+
+    def speak(self) -> None:
+        self._speaks.set()
+
     def cut(self, draw: random.Random, share: float) -> None:
         """Reset some of the connections."""
         for writer in list(self._open):
@@ -45,7 +54,10 @@ class Proxy:
         try:
             there, back = await asyncio.open_connection(*self._upstream)
             self._open.add(back)
-            ways = [self._pump(reader, back), self._pump(there, writer)]
+            ways = [
+                self._pump(reader, back),
+                self._pump(there, writer, self._speaks),
+            ]
             pumping = [asyncio.create_task(way) for way in ways]
             await asyncio.wait(pumping, return_when=asyncio.FIRST_COMPLETED)
             for each in pumping:
@@ -58,10 +70,13 @@ class Proxy:
             writer.transport.abort()
             self._open.discard(writer)
 
-    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *gates: asyncio.Event
+    ) -> None:
         try:
             while data := await source.read(65_536):
-                await self._flows.wait()
+                for gate in (self._flows, *gates):
+                    await gate.wait()
                 await asyncio.sleep(self.delay_seconds)
                 target.write(data)
                 await target.drain()

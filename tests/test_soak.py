@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ import pytest
 from services.postgres import Postgres
 from services.rabbitmq import RabbitMQ
 from services.redis import Redis
+from soak.channel_ledger import Heard as Answered
+from soak.channel_ledger import Ledger as ChannelLedger
 from soak.helper_talks import Talk
 from soak.helpers import World, _check_what_was_done
 from soak.history import History, Violation
@@ -65,17 +69,60 @@ def test_each_job_is_heard_whole_and_once_by_each_who_listens() -> None:
     assert "500 jobs, 50 listeners" in done.stdout
 
 
-def test_who_writes_over_channels_is_answered_once_over_any_kill() -> None:
-    flags = ["--channels", "120", "--channel-kills", "2", "--seed", "7"]
-    done = subprocess.run(
-        [sys.executable, "-m", "soak", *flags],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["80", "--channel-kills", "1", "--channel-ends", "1"], "killed 1 times, ended 1 times"),
+        (["30", "--channel-outages", "1"], "the store was away 1 times"),
+        (["15", "--channel-ends", "1", "--store"], "ended 1 times"),
+    ],
+    ids=["sqlite", "outages", "postgres"],
+)
+def test_who_writes_over_channels_is_answered_once_whatever_befalls_the_module(
+    flags: list[str], told: str, request: pytest.FixtureRequest
+) -> None:
+    """Outages are those of a PostgreSQL of the soak's own; the other says whether there can be."""
+    if "--channel-outages" in flags:
+        request.getfixturevalue("postgres")
+    if flags[-1] == "--store":
+        flags = [*flags, request.getfixturevalue("postgres").database("soaked_channels")]
+    command = [sys.executable, "-m", "soak", "--seed", "7", "--channels", *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "killed 2 times" in done.stdout
+    assert told in done.stdout
+
+
+def texter(heard: Sequence[int], *, stopped: bool = False) -> ChannelLedger:
+    """Somebody who asked three things by SMS, and heard the answers to these."""
+    ledger = ChannelLedger()
+    person = ledger.person("sms", "+15550000001")
+    for _ in range(3):
+        person.asks(is_stopped=stopped).taken = 1.0
+    said = [each.text for each in person.asked] + ["what nobody asked"]
+    person.heard += [Answered(said[number]) for number in heard]
+    return ledger
+
+
+def test_what_somebody_heard_as_promised_is_no_violation() -> None:
+    assert texter([0, 1, 2]).check(Counter()) == {"answered": 3}
+    assert texter([], stopped=True).check(Counter()) == {"after STOP": 3}
+    assert texter([0, 1]).check(Counter({("sms", "+15550000001"): 1}))["maybe"] == 1
+
+
+@pytest.mark.parametrize(
+    ("ledger", "words"),
+    [
+        (texter([0, 1]), "not answered"),
+        (texter([0, 1, 1, 2]), "twice"),
+        (texter([0, 2, 1]), "out of order"),
+        (texter([0, 1, 2, 3]), "did not ask"),
+        (texter([0], stopped=True), "after STOP"),
+    ],
+    ids=["lost", "doubled", "overtaken", "another's", "stopped"],
+)
+def test_what_somebody_did_not_hear_as_promised_is_found(ledger: ChannelLedger, words: str) -> None:
+    with pytest.raises(Violation, match=words):
+        ledger.check(Counter())
 
 
 def test_whatever_helpers_do_each_conversation_has_its_answer() -> None:
