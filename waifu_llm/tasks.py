@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 from waifu_llm.errors import WaifuError
 
 T = TypeVar("T")
+_CANCEL_AGAIN_SECONDS = 0.1
 log = logging.getLogger("waifu_llm.tasks")
 
 
@@ -17,6 +18,16 @@ def is_ending() -> bool:
     """Whether it is the current task that is to end, and not what it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+async def end(tasks: Iterable[asyncio.Future[Any]]) -> None:
+    """Cancel them until they have ended. redis-py swallows a cancellation that comes while it
+    connects, and a loop that uses it would go on for ever."""
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_SECONDS)
 
 
 class Tasks:

@@ -45,3 +45,28 @@ async def test_a_redis_that_refuses_us_is_said_at_once(redis: Redis) -> None:
     with pytest.raises(Unavailable, match="refuses the user or the password"):
         await fleet.open()
     await fleet.close()
+
+
+async def test_it_closes_though_what_surveys_the_queues_swallows_that(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """redis-py does, while it connects."""
+    surveys, left = asyncio.Event(), [asyncio.CancelledError()]
+
+    async def deaf(*_: object) -> list[object]:
+        surveys.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if not left:
+                raise
+            left.pop()
+        return []
+
+    monkeypatch.setattr("waifu_llm.workers.fleet.queues", deaf)
+    fleet = Fleet(Link(redis.url), Names("waifu"), lease=2.0, most_waiting=1)
+    await fleet.open()
+    await surveys.wait()
+    async with asyncio.timeout(10):
+        await fleet.close()
+    assert not left

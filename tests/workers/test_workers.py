@@ -386,4 +386,5 @@ def ours(name: str, redis: Redis, *words: str) -> str:
 
 def command(*words: str) -> str:
     whole = [sys.executable, "-m", "waifu_llm", *words]
-    return subprocess.run(whole, capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(whole, capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout

@@ -17,7 +17,7 @@ import msgspec
 from waifu_llm.backend import Sink, Urgency
 from waifu_llm.config import Config
 from waifu_llm.errors import Unavailable, WaifuError
-from waifu_llm.tasks import Tasks
+from waifu_llm.tasks import Tasks, end
 from waifu_llm.workers import events
 from waifu_llm.workers.entrance import Entrance
 from waifu_llm.workers.events import Errand
@@ -84,10 +84,9 @@ class Fleet:
         for each in list(self._sent.values()):
             each.fail(Unavailable("The module is shutting down."))
         await self._say_goodbye()
-        for loop in self._loops:
-            loop.cancel()
         self._tasks.cancel()
-        await asyncio.gather(*self._loops, self._tasks.over(), return_exceptions=True)
+        await end(self._loops)
+        await self._tasks.over()
         await self._link.close()
 
     async def _say_goodbye(self) -> None:

@@ -12,6 +12,8 @@ from typing import TypeVar
 
 from redis.exceptions import RedisError
 
+from waifu_llm.tasks import end
+
 T = TypeVar("T")
 log = logging.getLogger("waifu_llm.workers")
 
@@ -21,7 +23,6 @@ ALL_ARE_BACK_SECONDS = 1.5 * _LONGEST_PAUSE
 FAILURES = (RedisError, OSError)
 """A TimeoutError is an OSError."""
 _MOST_SHOWN = 300
-_CANCEL_AGAIN_SECONDS = 0.05
 
 
 def _plainly(exc: BaseException) -> str:
@@ -82,9 +83,7 @@ async def _cancellable(step: Callable[[], Awaitable[T]]) -> T:
     try:
         await asyncio.wait([working])
     except asyncio.CancelledError:
-        while not working.done():
-            working.cancel()
-            await asyncio.wait([working], timeout=_CANCEL_AGAIN_SECONDS)
+        await end([working])
         if not working.cancelled():
             working.exception()  # seen, so that nobody complains that it was not
         raise

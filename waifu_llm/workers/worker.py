@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from waifu_llm.engine import Engine
 from waifu_llm.errors import Unavailable, WaifuError
-from waifu_llm.tasks import Tasks
+from waifu_llm.tasks import Tasks, end
 from waifu_llm.wire import ProviderFailure
 from waifu_llm.workers import events
 from waifu_llm.workers.events import Event
@@ -91,11 +91,12 @@ class Worker:
 
     async def close(self) -> None:
         """What it has yet is another's, after a lease."""
-        mine = [*self._beats, *self._takings]
-        for each in mine:
+        takings = list(self._takings)
+        for each in takings:
             each.cancel()
         self._tasks.cancel()
-        await asyncio.gather(*mine, return_exceptions=True)
+        await end(self._beats)
+        await asyncio.gather(*takings, return_exceptions=True)
         await self._presence.say_goodbye()
         await self._link.close()
 
