@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,6 @@ import pytest
 from services.postgres import Postgres
 from services.rabbitmq import RabbitMQ
 from services.redis import Redis
-from soak.channel_ledger import Heard as Answered
-from soak.channel_ledger import Ledger as ChannelLedger
 from soak.helper_talks import Talk
 from soak.helpers import World, _check_what_was_done
 from soak.history import History, Violation
@@ -26,7 +22,7 @@ pytestmark = pytest.mark.long
 
 
 def test_a_short_life_in_hostile_circumstances_breaks_no_promise() -> None:
-    command = [sys.executable, "-m", "soak", "--seconds", "15", "--seed", "7"]
+    command = [sys.executable, "-m", "soak", "--seconds", "8", "--seed", "7"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nothing was lost, doubled or crossed" in done.stdout
@@ -34,7 +30,7 @@ def test_a_short_life_in_hostile_circumstances_breaks_no_promise() -> None:
 
 
 def test_who_breaks_off_over_http_breaks_no_promise() -> None:
-    command = [sys.executable, "-m", "soak", "--http", "8", "--seed", "7"]
+    command = [sys.executable, "-m", "soak", "--http", "5", "--seed", "7"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     for each in ("'whole'", "'interrupted upstream'", "'broken off in the answer'"):
@@ -42,21 +38,21 @@ def test_who_breaks_off_over_http_breaks_no_promise() -> None:
 
 
 def test_nothing_outlives_a_core_that_is_killed() -> None:
-    command = [sys.executable, "-m", "soak", "--kills", "4"]
+    command = [sys.executable, "-m", "soak", "--kills", "2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "killed 4 times" in done.stdout
+    assert "killed 2 times" in done.stdout
 
 
 def test_nothing_stays_of_providers_that_come_and_go() -> None:
-    command = [sys.executable, "-m", "soak", "--cycles", "16"]
+    command = [sys.executable, "-m", "soak", "--cycles", "8"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "left: 0 processes or zombies" in done.stdout
 
 
 def test_an_installation_that_is_killed_leaves_nothing() -> None:
-    command = [sys.executable, "-m", "soak", "--installs", "3"]
+    command = [sys.executable, "-m", "soak", "--installs", "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "killed 3 installations" in done.stdout
@@ -92,44 +88,11 @@ def test_who_writes_over_channels_is_answered_once_whatever_befalls_the_module(
     assert told in done.stdout
 
 
-def texter(heard: Sequence[int], *, stopped: bool = False) -> ChannelLedger:
-    """Somebody who asked three things by SMS, and heard the answers to these."""
-    ledger = ChannelLedger()
-    person = ledger.person("sms", "+15550000001")
-    for _ in range(3):
-        person.asks(is_stopped=stopped).taken = 1.0
-    said = [each.text for each in person.asked] + ["what nobody asked"]
-    person.heard += [Answered(said[number]) for number in heard]
-    return ledger
-
-
-def test_what_somebody_heard_as_promised_is_no_violation() -> None:
-    assert texter([0, 1, 2]).check(Counter()) == {"answered": 3}
-    assert texter([], stopped=True).check(Counter()) == {"after STOP": 3}
-    assert texter([0, 1]).check(Counter({("sms", "+15550000001"): 1}))["maybe"] == 1
-
-
-@pytest.mark.parametrize(
-    ("ledger", "words"),
-    [
-        (texter([0, 1]), "not answered"),
-        (texter([0, 1, 1, 2]), "twice"),
-        (texter([0, 2, 1]), "out of order"),
-        (texter([0, 1, 2, 3]), "did not ask"),
-        (texter([0], stopped=True), "after STOP"),
-    ],
-    ids=["lost", "doubled", "overtaken", "another's", "stopped"],
-)
-def test_what_somebody_did_not_hear_as_promised_is_found(ledger: ChannelLedger, words: str) -> None:
-    with pytest.raises(Violation, match=words):
-        ledger.check(Counter())
-
-
 def test_whatever_helpers_do_each_conversation_has_its_answer() -> None:
-    command = [sys.executable, "-m", "soak", "--helpers", "200", "--seed", "7"]
+    command = [sys.executable, "-m", "soak", "--helpers", "100", "--seed", "7"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "200 conversations" in done.stdout
+    assert "100 conversations" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -166,7 +129,7 @@ def test_a_conversation_that_is_not_as_promised_is_found(talk: Talk, said: str) 
 @pytest.mark.parametrize(
     ("flags", "deeds"),
     [
-        (["--worker-kills", "6"], "'kill': 6"),
+        (["--worker-kills", "3"], "'kill': 3"),
         (["--worker-halts", "1", "--redis-restarts", "1"], "'halt': 1"),
         (["--redis-empties", "2", "--slow", "0.02"], "'empty': 2"),
     ],
@@ -174,7 +137,7 @@ def test_a_conversation_that_is_not_as_promised_is_found(talk: Talk, said: str) 
 def test_what_workers_do_is_answered_once_whatever_befalls_them(
     flags: list[str], deeds: str, redis: Redis
 ) -> None:
-    command = [sys.executable, "-m", "soak", "--generations", "120", "--seed", "7", *flags]
+    command = [sys.executable, "-m", "soak", "--generations", "80", "--seed", "7", *flags]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert deeds in done.stdout
@@ -182,10 +145,10 @@ def test_what_workers_do_is_answered_once_whatever_befalls_them(
 
 
 def test_no_job_of_a_store_is_lost_with_the_module() -> None:
-    command = [sys.executable, "-m", "soak", "--job-kills", "3", "--seed", "7"]
+    command = [sys.executable, "-m", "soak", "--job-kills", "1", "--seed", "7"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "killed 3 times among" in done.stdout
+    assert "killed 1 times among" in done.stdout
 
 
 def running(text: str) -> dict[str, object]:
@@ -234,10 +197,10 @@ def test_no_instruction_is_lost_or_doubled_when_the_module_is_killed(
     store = []
     if kind == "postgres":
         store = ["--store", request.getfixturevalue("postgres").database("soaked")]
-    command = [sys.executable, "-m", "soak", "--chats", "200", "--chat-kills", "3", "--seed", "7"]
+    command = [sys.executable, "-m", "soak", "--chats", "100", "--chat-kills", "1", "--seed", "7"]
     done = subprocess.run([*command, *store], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "killed 3 times" in done.stdout
+    assert "killed 1 times" in done.stdout
 
 
 def test_no_instruction_is_lost_or_done_twice_over_restarts_of_what_carries_it(
@@ -251,10 +214,10 @@ def test_no_instruction_is_lost_or_done_twice_over_restarts_of_what_carries_it(
 
 
 def test_what_waits_for_the_core_is_taken_in_its_order(rabbitmq: RabbitMQ) -> None:
-    command = [sys.executable, "-m", "soak", "--queued", "300"]
+    command = [sys.executable, "-m", "soak", "--queued", "200"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "300 in " in done.stdout
+    assert "200 in " in done.stdout
 
 
 def said(type: str, id: str = "a", **more: object) -> dict[str, object]:

@@ -17,6 +17,12 @@ from soak.history import Violation
 ANNA = ("sms", "anna")
 
 
+def said(number: int) -> str:
+    """What she asked, and hears as the answer."""
+    anna = Person(*ANNA)
+    return [anna.asks().text for _ in range(number + 1)][-1]
+
+
 def talked() -> Ledger:
     """Anna asks five times, says STOP in between, and is answered as is due."""
     ledger = Ledger()
@@ -26,8 +32,8 @@ def talked() -> Ledger:
     anna.asks(is_stopped=True).taken = 5.0
     anna.stops.append((4.0, 10.0))
     anna.asks().taken = 11.0
-    anna.heard = [Heard("anna 0", "<0>", 1.5), Heard("anna 1", "<1>", 2.5)]
-    anna.heard.append(Heard("anna 4", "<4>", 11.5))
+    anna.heard = [Heard(said(0), "<0>", 1.5), Heard(said(1), "<1>", 2.5)]
+    anna.heard.append(Heard(said(4), "<4>", 11.5))
     return ledger
 
 
@@ -44,22 +50,22 @@ def test_what_the_store_does_not_know_is_maybe() -> None:
 
 def test_a_mail_may_be_brought_again_under_its_id() -> None:
     ledger = talked()
-    ledger.person(*ANNA).heard.append(Heard("anna 4", "<4>", 12.0))
+    ledger.person(*ANNA).heard.append(Heard(said(4), "<4>", 12.0))
     assert ledger.check(Counter())["brought again"] == 1
 
 
 BREAKS: dict[str, Callable[[Person], object]] = {
     "lost": lambda anna: anna.heard.pop(),
     "lost before one that was answered": lambda anna: anna.heard.pop(0),
-    "answered twice": lambda anna: anna.heard.append(Heard("anna 4", "<5>", 12.0)),
-    "answered twice by SMS": lambda anna: anna.heard.append(Heard("anna 4", "", 12.0)),
+    "answered twice": lambda anna: anna.heard.append(Heard(said(4), "<5>", 12.0)),
+    "answered twice by SMS": lambda anna: anna.heard.append(Heard(said(4), "", 12.0)),
     "another's": lambda anna: anna.heard.append(Heard("bert 0", "<9>", 12.0)),
     "out of order": lambda anna: anna.heard.reverse(),
     "an answer to what was written after STOP": lambda anna: anna.heard.insert(
-        2, Heard("anna 3", "<3>", 11.2)
+        2, Heard(said(3), "<3>", 11.2)
     ),
     "said after STOP": lambda anna: anna.heard.insert(
-        2, Heard("anna 2", "<2>", 4.0 + GRACE_SECONDS + 0.1)
+        2, Heard(said(2), "<2>", 4.0 + GRACE_SECONDS + 0.1)
     ),
 }
 
@@ -74,5 +80,5 @@ def test_what_is_not_due_is_found(how: str) -> None:
 
 def test_what_left_before_a_stop_was_heard_may_arrive() -> None:
     ledger = talked()
-    ledger.person(*ANNA).heard.insert(2, Heard("anna 2", "<2>", 4.5))
+    ledger.person(*ANNA).heard.insert(2, Heard(said(2), "<2>", 4.5))
     assert ledger.check(Counter())["answered"] == 4

@@ -33,7 +33,7 @@ from websockets.exceptions import ConnectionClosed
 
 from soak.history import FINALS, History, Violation
 
-STEPS, EXAMPLES = 40, 60
+STEPS, EXAMPLES = 40, 30
 MOST_PROCESSES = 1
 FLAGS = ("--interrupt-grace-seconds", "0.2", "--max-waiting-per-provider", "8")
 SLOW_MS = 3_600_000

@@ -9,7 +9,7 @@ from collections import Counter
 from test_instructions import right
 
 CLIENTS = 16
-EACH = 25
+EACH = 12
 
 
 async def test_sixteen_clients_at_once(instructions, do, talk) -> None:
